@@ -1,0 +1,63 @@
+"""minirnn: recurrent neural networks in NumPy, back-propagation written out by hand.
+
+Every forward pass has its backward pass next to it, and nothing is differentiated by a machine. Read the package in the
+order in which data flows: ``text`` -> ``ops`` -> ``rnn`` -> ``model`` -> ``optim`` -> ``train`` -> ``sample``, and then
+``gradcheck``, which proves every line of it.
+
+Letters, the same everywhere:
+
+====  ================================================
+T     time steps unrolled
+B     sequences in the minibatch
+V     vocabulary size
+D     input features
+H     hidden units
+N     tokens of a minibatch, T*B, "the bag"
+====  ================================================
+
+One layout rule: a step's input is a matrix ``x[t]`` (D, B), each *column* one sequence of the minibatch. A sequence is an
+array (T, D, B), hidden states are (T, H, B), token ids (T, B). Weights act from the left and biases are columns, so
+with B = 1 the equations are those of Karpathy's min-char-rnn to the letter.
+
+The gradient of ``z`` is called ``dz``. Losses are in nats per token unless it says otherwise.
+"""
+
+import numpy as np
+
+from minirnn import gradcheck, ops, rnn
+from minirnn.checkpoint import load_model, save_model
+from minirnn.model import CELLS, LanguageModel, ModelConfig
+from minirnn.optim import SGD, Adagrad, clip_norm, clip_value
+from minirnn.sample import sample
+from minirnn.text import Vocabulary, read_text, stream_batches
+from minirnn.train import Report, Trainer, catch_interrupt, evaluate
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CELLS",
+    "SGD",
+    "Adagrad",
+    "LanguageModel",
+    "ModelConfig",
+    "Report",
+    "Trainer",
+    "Vocabulary",
+    "catch_interrupt",
+    "clip_norm",
+    "clip_value",
+    "evaluate",
+    "gradcheck",
+    "load_model",
+    "ops",
+    "read_text",
+    "rnn",
+    "sample",
+    "save_model",
+    "stream_batches",
+]
+
+# The C library gives large freed arrays back to the system, and each training step would have to fetch its memory anew, page
+# by page. glibc stops doing so once it has seen a block of this size freed: a quarter of the time of a step at
+# H 256, T 50, B 32, in exchange for up to 64 MB kept. Untouched, the block itself costs nothing.
+np.empty(31 << 20, np.uint8)

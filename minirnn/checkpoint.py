@@ -1,0 +1,71 @@
+"""A trained model in one file: a plain ``.npz`` that NumPy alone can read, with nothing pickled in it.
+
+Each parameter is an array under ``params/NAME``; ``about`` is a JSON text with the format's version, the model's
+configuration and the vocabulary. A file is written under another name first and then renamed, so that whoever looks
+finds either the old model or the new one, never half of one.
+"""
+
+import dataclasses
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minirnn.model import LanguageModel, ModelConfig
+from minirnn.text import Vocabulary
+
+FORMAT = "minirnn model"
+VERSION = 1
+
+
+def save_model(path: str | Path, model: LanguageModel, vocab: Vocabulary) -> None:
+    """Write a model and its vocabulary to one ``.npz`` file, replacing it if it exists.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; the old file then is as it was.
+    """
+    path = Path(path)
+    about = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": dataclasses.asdict(model.config),
+        "vocabulary": {"kind": vocab.kind, "tokens": vocab.tokens},
+    }
+    arrays: dict[str, Any] = {f"params/{name}": p for name, p in model.params.items()}
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load_model(path: str | Path) -> tuple[LanguageModel, Vocabulary]:
+    """Read what :func:`save_model` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a model, or one of a later format.
+    OSError
+        If it cannot be read.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(str(file["about"]))
+            if about["format"] != FORMAT:
+                raise ValueError("another format")
+            if about["version"] > VERSION:
+                raise ValueError(f"format version {about['version']}, this minirnn reads up to {VERSION}; update it")
+            params = {name.removeprefix("params/"): file[name] for name in file.files if name != "about"}
+            config = ModelConfig(**about["config"])
+            vocab = Vocabulary(about["vocabulary"]["tokens"], about["vocabulary"]["kind"])
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not a model that minirnn can load: {error}") from error
+    return LanguageModel(config, params), vocab

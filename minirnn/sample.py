@@ -1,0 +1,111 @@
+"""Drawing text from a model: read what is there, draw one token, read it too, and so on.
+
+The model is called with the same forward pass that trained it, one step of one sequence at a time; all that is new here is how
+one token is chosen from the logits.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+
+from minirnn.model import LanguageModel
+from minirnn.ops import Array
+from minirnn.text import END_OF_LINE, Vocabulary
+
+
+def sample(
+    model: LanguageModel,
+    vocab: Vocabulary,
+    rng: np.random.Generator | int,
+    prime: str = "",
+    length: int = 200,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    stop: str | None = None,
+) -> Iterator[str]:
+    """Draw tokens one after the other, each given all before it.
+
+    Parameters
+    ----------
+    model, vocab
+        The model, and the vocabulary it was trained with.
+    rng : Generator or int
+        Draws the tokens; the same seed gives the same text.
+    prime : str
+        Text the model reads first. It is not repeated in the output. Empty: the model starts as on a new line.
+    length : int
+        Tokens to draw at most.
+    temperature : float
+        Logits are divided by it: below 1 bolder, above 1 wilder, 0 always takes the most probable token.
+    top_k : int, optional
+        Draw among the k most probable tokens only.
+    top_p : float, optional
+        Draw among the fewest tokens that together have probability p (nucleus sampling; Holtzman et al., 2020).
+    stop : str, optional
+        End as soon as the drawn text ends with this string, which is the last thing drawn.
+
+    Yields
+    ------
+    str
+        One token; ``vocab.join`` makes text of them.
+
+    Raises
+    ------
+    ValueError
+        At the call, before anything is drawn, if an argument is out of range or the prime has unknown tokens.
+    """
+    if len(vocab) != model.config.vocab_size:
+        raise ValueError(f"the vocabulary has {len(vocab)} tokens, the model was built for {model.config.vocab_size}")
+    if length < 0:
+        raise ValueError(f"length must be at least 0, got {length}")
+    if not temperature >= 0:
+        raise ValueError(f"temperature must be at least 0 (0 takes the most probable token), got {temperature}")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k must be at least 1, got {top_k}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p must be in (0, 1], got {top_p}")
+    rng = np.random.default_rng(rng)
+    newline = vocab.ids.get("\n" if vocab.kind == "chars" else END_OF_LINE)
+    if prime:
+        first = vocab.encode(prime)
+    else:
+        first = np.array([rng.integers(len(vocab)) if newline is None else newline])
+
+    def draw() -> Iterator[str]:
+        ids, state = first, model.zero_state(1)
+        tail: deque[str] = deque(maxlen=len(stop or ""))
+        for _ in range(length):
+            logits, state = model.logits(ids[:, None], state)  # (T, V, 1), T = 1 once the prime is read
+            ids = np.array([choose(logits[-1, :, 0], rng, temperature, top_k, top_p)])
+            token = vocab.tokens[ids[0]]
+            yield token
+            tail.append(token)
+            if stop and vocab.join(tail).endswith(stop):
+                return
+
+    return draw()
+
+
+def choose(
+    logits: Array, rng: np.random.Generator, temperature: float, top_k: int | None = None, top_p: float | None = None
+) -> int:
+    """Draw one id from ``softmax(logits / temperature)``, logits (V,), cut to ``top_k`` and ``top_p``."""
+    best = logits.max()
+    if not np.isfinite(best):
+        raise ValueError("the model's logits are not finite: its training diverged; load an earlier model")
+    if temperature == 0:
+        return int(logits.argmax())
+    with np.errstate(over="ignore"):  # a tiny temperature may send all but the best to -inf, which is right
+        p = np.exp((logits - best).astype(np.float64) / temperature)
+    if top_k is not None or top_p is not None:
+        order = np.argsort(-p, kind="stable")
+        if top_k is not None:
+            p[order[top_k:]] = 0
+        if top_p is not None:
+            before = np.cumsum(p[order]) - p[order]  # what all better tokens have together
+            p[order[before >= top_p * p.sum()]] = 0
+    cumulative = np.cumsum(p)
+    # In (0, total]: a token of probability 0 adds nothing to the sum and can never be the first to reach it.
+    return int(np.searchsorted(cumulative, (1 - rng.random()) * cumulative[-1]))

@@ -1,0 +1,158 @@
+"""From text to token ids, and from ids to the batches of a stream.
+
+Training on a stream means that nothing is forgotten at the edge of a batch: the ids are cut into B long rows, and every
+batch takes the next T columns of all rows at once. So row b of one batch continues row b of the one before, and the
+hidden state can be carried over::
+
+    ids = 0 1 2 3 4 5 6 7 8 9 10 11 12        B = 2, T = 3
+
+    row 0:  0 1 2 | 3 4  5                    batch 0: x = 0 1 2   y = 1 2 3
+    row 1:  6 7 8 | 9 10 11                                6 7 8       7 8 9     (drawn as rows; the arrays are (T, B))
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from minirnn.ops import Array, check_ids
+
+UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
+
+
+def read_text(path: str | Path, encoding: str = "utf-8") -> str:
+    """Read a text file; a byte-order mark is dropped and every kind of line end becomes a newline.
+
+    Raises
+    ------
+    ValueError
+        If the file is empty, or is not text in this encoding.
+    OSError
+        If it cannot be read.
+    """
+    data = Path(path).read_bytes()
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not {encoding} text: byte {data[error.start]:#04x} at offset {error.start} cannot be decoded; "
+            f"name the file's encoding with --encoding (latin-1, cp1252, utf-16, ...)"
+        ) from None
+    except LookupError:
+        raise ValueError(f"unknown encoding {encoding!r}; common ones are utf-8, latin-1, cp1252 and utf-16") from None
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    if not text:
+        raise ValueError(f"{path} is empty; there is nothing to learn from")
+    return text
+
+
+class Vocabulary:
+    """The tokens a model knows, and the ids it knows them by.
+
+    Parameters
+    ----------
+    tokens : sequence of str
+        Token i has id i.
+    kind : {"chars", "words"}
+        Whether a token is a character, or a word between white space, with ``<eos>`` for each line's end.
+    """
+
+    def __init__(self, tokens: Sequence[str], kind: str):
+        if kind not in ("chars", "words"):
+            raise ValueError(f'kind must be "chars" or "words", got {kind!r}')
+        self.tokens = list(tokens)
+        self.kind = kind
+        self.ids = {token: i for i, token in enumerate(self.tokens)}
+        if len(self.ids) != len(self.tokens):
+            raise ValueError("the tokens of a vocabulary must all be different")
+        if not self.tokens:
+            raise ValueError("a vocabulary needs at least one token; the text was empty")
+
+    @classmethod
+    def from_chars(cls, text: str) -> "Vocabulary":
+        """All distinct characters of a text, sorted."""
+        return cls(sorted(set(text)), "chars")
+
+    @classmethod
+    def from_words(cls, text: str, max_size: int | None = None) -> "Vocabulary":
+        """The words of a text, the most frequent first (ties in alphabetical order).
+
+        With ``max_size`` the rarest words are left out and stand for ``<unk>``, which then is a token itself.
+        """
+        if max_size is not None and max_size < 1:
+            raise ValueError(f"max_size must be at least 1, got {max_size}")
+        counts = Counter(split_words(text))
+        words = sorted(counts, key=lambda word: (-counts[word], word))
+        if max_size is not None and len(words) > max_size:
+            words = [word for word in words if word != UNKNOWN][: max_size - 1]
+            words.append(UNKNOWN)
+        return cls(words, "words")
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def encode(self, text: str) -> Array:
+        """Token ids (N,) of a text.
+
+        Raises
+        ------
+        ValueError
+            If a token is not in the vocabulary, and ``<unk>`` is not either.
+        """
+        tokens: Sequence[str] = text if self.kind == "chars" else split_words(text)
+        unknown_id = self.ids.get(UNKNOWN, -1) if self.kind == "words" else -1
+        ids = np.fromiter((self.ids.get(token, unknown_id) for token in tokens), np.int32, len(tokens))
+        if ids.size and ids.min() < 0:
+            unknown = sorted({token for token in tokens if token not in self.ids})
+            named = ", ".join(map(repr, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
+            raise ValueError(f"not in the vocabulary of {len(self)} {self.kind}: {named}; use only tokens of the training text")
+        return ids
+
+    def decode(self, ids: ArrayLike) -> str:
+        """The text of token ids (N,)."""
+        return self.join(self.tokens[i] for i in check_ids(ids, len(self)).reshape(-1))
+
+    def join(self, tokens: Iterable[str]) -> str:
+        """The text of tokens: characters as they are, words with spaces between, ``<eos>`` as a line's end."""
+        if self.kind == "chars":
+            return "".join(tokens)
+        spaced = " ".join("\n" if token == END_OF_LINE else token for token in tokens)
+        return spaced.replace(" \n", "\n").replace("\n ", "\n")
+
+
+def split_words(text: str) -> list[str]:
+    """Words between white space, and ``<eos>`` for each newline."""
+    return text.replace("\n", f" {END_OF_LINE} ").split()
+
+
+def stream(ids: Array, B: int, T: int) -> tuple[Array, Array]:
+    """All inputs and targets of one epoch, as views of shape (batches, T, B) that copy nothing.
+
+    Up to B*T - 1 tokens at the end of the text do not fill a batch and are left out.
+
+    Raises
+    ------
+    ValueError
+        If the ids do not fill a single batch.
+    """
+    for name, size in (("B", B), ("T", T)):
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1, got {size}")
+    n = (len(ids) - 1) // (B * T)
+    if n < 1:
+        raise ValueError(
+            f"{len(ids)} tokens are too few: B = {B} sequences of T = {T} steps need B*T + 1 = {B * T + 1}; "
+            f"take a longer text, or a smaller B or T"
+        )
+    x, y = (part.reshape(B, n, T).transpose(1, 2, 0) for part in (ids[: n * B * T], ids[1 : n * B * T + 1]))
+    return x, y
+
+
+def stream_batches(ids: Array, B: int, T: int) -> Iterator[tuple[Array, Array]]:
+    """The batches of one epoch in order: inputs and targets, ids (T, B) each, ``y`` one token ahead of ``x``.
+
+    Row (sequence) b of one batch continues row b of the one before. Errors as in :func:`stream`.
+    """
+    return zip(*stream(ids, B, T), strict=True)

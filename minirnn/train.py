@@ -1,0 +1,195 @@
+"""The training loop, and all that changes while it runs.
+
+A step is: take the next batch, compute loss and gradients, clip them, let the optimizer update the parameters. The hidden
+state that one batch ends with is the one the next begins with; it is zeroed only where the text starts over.
+"""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event
+from typing import Protocol
+
+import numpy as np
+
+from minirnn.model import LanguageModel
+from minirnn.ops import Array, Params, check_ids
+from minirnn.optim import clip_norm, clip_value
+from minirnn.text import stream, stream_batches
+
+
+class Optimizer(Protocol):
+    """What the trainer asks of an optimizer; see :mod:`minirnn.optim`."""
+
+    learning_rate: float
+    state: Params
+
+    def step(self, params: Params, grads: Params) -> None: ...
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one training step has to say.
+
+    Attributes
+    ----------
+    step : int
+        Steps taken since training began.
+    epoch : float
+        Passes through the text since training began.
+    loss, smooth_loss : float
+        Loss of this step's batch, and its exponentially smoothed mean: nats per token, or with
+        ``reduction="sum"`` nats per sequence of T tokens.
+    gradient_norm : float
+        Global norm of the gradients before clipping.
+    tokens_per_second, seconds_left : float
+        Since :meth:`Trainer.steps` was called, pauses of the caller included, and until it ends.
+    """
+
+    step: int
+    epoch: float
+    loss: float
+    smooth_loss: float
+    gradient_norm: float
+    tokens_per_second: float
+    seconds_left: float
+
+
+class Trainer:
+    """Trains a model on a stream of token ids; owns everything that changes on the way.
+
+    Parameters
+    ----------
+    model : LanguageModel
+        Its parameters are updated in place.
+    optimizer
+        One of :mod:`minirnn.optim`.
+    ids : int array
+        The training text, encoded.
+    batch_size, seq_length : int
+        B sequences at a time, through which gradients flow back over T steps.
+    clip_value, clip_norm : float
+        Limits of each gradient's entries, and of the global norm; infinite: no clipping.
+    reduction : {"mean", "sum"}
+        The loss that is minimized, as in :meth:`LanguageModel.loss`.
+    smoothing : float
+        ``smooth_loss = smoothing * smooth_loss + (1 - smoothing) * loss``, which starts at the loss of guessing
+        blindly, log V per token.
+    rng : Generator or int
+        Draws the dropout masks.
+
+    Raises
+    ------
+    ValueError
+        If the ids are outside the vocabulary, or too few for one batch.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        optimizer: Optimizer,
+        ids: Array,
+        *,
+        batch_size: int,
+        seq_length: int,
+        clip_value: float = np.inf,
+        clip_norm: float = np.inf,
+        reduction: str = "mean",
+        smoothing: float = 0.99,
+        rng: np.random.Generator | int = 0,
+    ):
+        V = model.config.vocab_size
+        self.model = model
+        self.optimizer = optimizer
+        self.x, self.y = stream(check_ids(ids, V), batch_size, seq_length)  # (batches, T, B)
+        self.clip_value, self.clip_norm = clip_value, clip_norm
+        self.reduction, self.smoothing = reduction, smoothing
+        self.rng = np.random.default_rng(rng)
+        self.step = 0
+        self.state = model.zero_state(batch_size)
+        self.smooth_loss = float(np.log(V)) * (seq_length if reduction == "sum" else 1)
+
+    def steps(self, n: int) -> Iterator[Report]:
+        """Take ``n`` steps, handing a :class:`Report` back after each.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss or a gradient is no longer finite. The parameters are those before that step.
+        """
+        started = time.perf_counter()
+        for done in range(1, n + 1):
+            batch = self.step % len(self.x)
+            if batch == 0:  # the text starts over: what came before its first token is nothing
+                self.state = self.model.zero_state(self.x.shape[2])
+            x, y = self.x[batch], self.y[batch]
+
+            loss, grads, state = self.model.loss_and_grads(x, y, self.state, self.rng, self.reduction)
+            norm = clip_norm(grads, self.clip_norm)
+            if not np.isfinite(norm) or not np.isfinite(loss):
+                raise FloatingPointError(
+                    f"training diverged at step {self.step + 1}: loss {loss}, gradient norm {norm}; the parameters are "
+                    f"those before this step; try a smaller learning rate or a smaller clipping limit"
+                )
+            if self.clip_value < np.inf:
+                clip_value(grads, self.clip_value)
+            self.optimizer.step(self.model.params, grads)
+
+            self.state = state  # carried on; its gradient is not: truncated back-propagation through time
+            self.step += 1
+            self.smooth_loss = self.smoothing * self.smooth_loss + (1 - self.smoothing) * float(loss)
+            seconds = time.perf_counter() - started
+            yield Report(
+                step=self.step,
+                epoch=self.step / len(self.x),
+                loss=float(loss),
+                smooth_loss=self.smooth_loss,
+                gradient_norm=norm,
+                tokens_per_second=done * x.size / seconds,
+                seconds_left=(n - done) * seconds / done,
+            )
+
+
+def evaluate(model: LanguageModel, ids: Array, batch_size: int = 32, seq_length: int = 50) -> float:
+    """Mean loss in nats per token over all of ``ids``, each predicted from those before it.
+
+    The text is read as ``batch_size`` streams with a state of their own, in slices of ``seq_length`` that only bound
+    the memory; what does not fill a batch is read as one more stream at the end.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 tokens, or an id is outside the vocabulary.
+    """
+    if len(ids) < 2:
+        raise ValueError(f"evaluation needs at least 2 tokens, one to read and one to predict, got {len(ids)}")
+    total, rest = 0.0, (len(ids) - 1) % (batch_size * seq_length)
+    for part, B, T in ((ids[: len(ids) - rest], batch_size, seq_length), (ids[len(ids) - 1 - rest :], 1, rest)):
+        if len(part) < 2:
+            continue
+        state = model.zero_state(B)
+        for x, y in stream_batches(part, B, T):
+            loss, state = model.loss(x, y, state)
+            total += float(loss) * x.size
+    return total / (len(ids) - 1)
+
+
+@contextmanager
+def catch_interrupt() -> Iterator[Event]:
+    """Turn Ctrl-C into a request: the event is set, and a loop that looks at it can finish its step and save.
+
+    A second Ctrl-C interrupts at once.
+    """
+    asked = Event()
+
+    def ask(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
