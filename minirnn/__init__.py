@@ -15,9 +15,9 @@ H     hidden units
 N     tokens of a minibatch, T*B, "the bag"
 ====  ================================================
 
-One layout rule: a step's input is a matrix ``x[t]`` (D, B), each *column* one sequence of the minibatch. A sequence is an
-array (T, D, B), hidden states are (T, H, B), token ids (T, B). Weights act from the left and biases are columns, so
-with B = 1 the equations are those of Karpathy's min-char-rnn to the letter.
+One layout rule: a step's input is a matrix ``x[t]`` (D, B), each *column* one sequence of the minibatch. A sequence
+is an array (T, D, B), hidden states are (T, H, B), token ids (T, B). Weights act from the left and biases are
+columns, so with B = 1 the equations are those of Karpathy's min-char-rnn to the letter.
 
 The gradient of ``z`` is called ``dz``. Losses are in nats per token unless it says otherwise.
 """
@@ -57,7 +57,7 @@ __all__ = [
     "stream_batches",
 ]
 
-# The C library gives large freed arrays back to the system, and each training step would have to fetch its memory anew, page
-# by page. glibc stops doing so once it has seen a block of this size freed: a quarter of the time of a step at
-# H 256, T 50, B 32, in exchange for up to 64 MB kept. Untouched, the block itself costs nothing.
+# The C library gives large freed arrays back to the system, and each training step would have to fetch its memory
+# anew, page by page. glibc stops doing so once it has seen a block of this size freed: a quarter of the time of a
+# step at H 256, T 50, B 32, in exchange for up to 64 MB kept. Untouched, the block itself costs nothing.
 np.empty(31 << 20, np.uint8)

@@ -38,7 +38,7 @@ def save_model(path: str | Path, model: LanguageModel, vocab: Vocabulary) -> Non
     }
     arrays: dict[str, Any] = {f"params/{name}": p for name, p in model.params.items()}
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
+    with partial.open("wb") as file:
         np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
         file.flush()
         os.fsync(file.fileno())
@@ -57,7 +57,7 @@ def load_model(path: str | Path) -> tuple[LanguageModel, Vocabulary]:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             if about["format"] != FORMAT:
                 raise ValueError("another format")

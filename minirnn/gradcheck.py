@@ -6,9 +6,9 @@ Two ways to differentiate a function without knowing how it works:
 subtracting two nearly equal numbers destroys their digits; the best compromise leaves about nine of sixteen.
 
 *The complex step*, ``imag(f(x + ih)) / h`` (Squire and Trapp, 1998). The Taylor series of an analytic f along the
-imaginary axis is ``f(x) + ih f'(x) - h**2 f''(x)/2 - ...``, so the imaginary part *is* h times the derivative. Nothing is
-subtracted, h may be 1e-30, and all sixteen digits are right. All it asks is that f lets complex numbers through, which
-every forward pass of this package does.
+imaginary axis is ``f(x) + ih f'(x) - h**2 f''(x)/2 - ...``, so the imaginary part *is* h times the derivative.
+Nothing is subtracted, h may be 1e-30, and all sixteen digits are right. All it asks is that f lets complex numbers
+through, which every forward pass of this package does.
 
 Both perturb one entry at a time and know nothing of back-propagation: this is a proof, not a second opinion.
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.ops import Array, Params, check_shape
+from minirnn.ops import Array, Params, check_grads
 
 LossFunction = Callable[[Params], Any]
 
@@ -106,7 +106,10 @@ class Comparison:
     def __str__(self) -> str:
         verdict = "ok   " if self.ok else "WRONG"
         where = f"{self.name}[{', '.join(map(str, self.index))}]"
-        return f"{verdict} {self.name:12} relative error {self.error:.1e}, worst at {where}: given {self.given:.9g}, expected {self.expected:.9g}"
+        return (
+            f"{verdict} {self.name:12} relative error {self.error:.1e}, worst at {where}: "
+            f"given {self.given:.9g}, expected {self.expected:.9g}"
+        )
 
 
 @dataclass(frozen=True)
@@ -158,10 +161,7 @@ def check_gradients(
     ValueError
         If names or shapes do not fit, or as the gradient function says.
     """
-    if params.keys() != grads.keys():
-        raise ValueError(f"params and grads must have the same names, these differ: {sorted(params.keys() ^ grads.keys())}")
-    for name, p in params.items():
-        check_shape(f"the gradient of {name}", grads[name], p.shape)
+    check_grads(params, grads)
     numerical = gradient(loss_fn, params)
     return GradientReport(tuple(compare(name, grads[name], numerical[name], tolerance) for name in params))
 
@@ -172,7 +172,8 @@ def compare(name: str, given: Array, expected: Array, tolerance: float) -> Compa
     # A NaN anywhere makes itself the worst entry and the error NaN, which no tolerance admits.
     worst = np.unravel_index(np.argmax(difference), difference.shape)
     scale = max(np.abs(given).max(), np.abs(expected).max(), 1e-12)
-    error = float(difference[worst] / scale)
+    with np.errstate(invalid="ignore"):
+        error = float(difference[worst] / scale)
     index = tuple(int(i) for i in worst)
     return Comparison(name, error, index, float(given[worst]), float(expected[worst]), error <= tolerance)
 
@@ -181,5 +182,6 @@ def check_float64(params: Params) -> Params:
     """Return ``params`` if every array is float64, whose digits a check can rely on; else raise ValueError."""
     for name, p in params.items():
         if np.asarray(p).dtype != np.float64:
-            raise ValueError(f"gradients are checked in float64, but {name} is {np.asarray(p).dtype}; use astype(np.float64)")
+            dtype = np.asarray(p).dtype
+            raise ValueError(f"gradients are checked in float64, but {name} is {dtype}; use astype(np.float64)")
     return params

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from minirnn import ops, rnn
-from minirnn.ops import Array, Params, State
+from minirnn.ops import Array, Params, Rng, State
 
 CELLS: dict[str, ModuleType] = {"rnn": rnn}
 
@@ -56,9 +56,11 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
             raise ValueError(f"unknown cell {self.cell!r}; known cells: {', '.join(CELLS)}")
-        for name in ("vocab_size", "hidden_size", "layers", "embedding_size"):
-            size = getattr(self, name)
-            if not (isinstance(size, (int, np.integer)) and size >= 1 or name == "embedding_size" and size is None):
+        sizes = {"vocab_size": self.vocab_size, "hidden_size": self.hidden_size, "layers": self.layers}
+        if self.embedding_size is not None:
+            sizes["embedding_size"] = self.embedding_size
+        for name, size in sizes.items():
+            if not isinstance(size, int) or size < 1:
                 raise ValueError(f"{name} must be an integer of at least 1, got {size!r}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
@@ -79,8 +81,8 @@ class LanguageModel:
         self.params = params
 
     @classmethod
-    def init(cls, config: ModelConfig, rng: np.random.Generator | int, dtype: DTypeLike = np.float32) -> "LanguageModel":
-        """Draw a model's parameters; the output layer uniformly from +-1/sqrt(H), embeddings from N(0, 1/sqrt(D))."""
+    def init(cls, config: ModelConfig, rng: Rng, dtype: DTypeLike = np.float32) -> "LanguageModel":
+        """Draw a model's parameters: the output layer from +-1/sqrt(H), embeddings of length about one."""
         rng = np.random.default_rng(rng)
         V, H, D = config.vocab_size, config.hidden_size, config.embedding_size
         params: Params = {}
@@ -105,8 +107,8 @@ class LanguageModel:
 
     def zero_state(self, batch_size: int) -> tuple[State, ...]:
         """The state before anything was read: one cell state per layer."""
-        cell = CELLS[self.config.cell]
-        return tuple(cell.zero_state(self.config.hidden_size, batch_size, self.dtype) for _ in range(self.config.layers))
+        zero_state, H = CELLS[self.config.cell].zero_state, self.config.hidden_size
+        return tuple(zero_state(H, batch_size, self.dtype) for _ in range(self.config.layers))
 
     def _cell_params(self, layer: int) -> Params:
         """The parameters of one cell under its own short names."""

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 Array = NDArray[Any]
 Params = dict[str, Array]
 State = tuple[Array, ...]
+Rng = np.random.Generator | int  # what np.random.default_rng makes a generator of
 
 
 def sigmoid(z: Array) -> Array:
@@ -53,7 +54,7 @@ def check_ids(ids: ArrayLike, size: int, name: str = "ids") -> Array:
         If an id is no integer, or outside the table of ``size`` rows.
     """
     ids = np.asarray(ids)
-    if not np.issubdtype(ids.dtype, np.integer):
+    if ids.dtype.kind not in "iu":
         raise ValueError(f"{name} must be integers, got dtype {ids.dtype}; encode the text with a Vocabulary")
     if ids.size and not 0 <= ids.min() <= ids.max() < size:
         worst = ids.max() if ids.max() >= size else ids.min()
@@ -108,7 +109,7 @@ def linear_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
 
 
 def dropout_forward(x: Array, rate: float, rng: np.random.Generator | None) -> tuple[Array, Array | None]:
-    """Zero each entry with probability ``rate`` and scale up the rest, so that the expectation stays (inverted dropout).
+    """Inverted dropout: zero entries with probability ``rate``, scale up the rest so that the expectation stays.
 
     Returns the result and the mask, which is the cache. Without ``rng`` (evaluation) or at rate 0 the input passes
     as it is and the mask is None (Srivastava et al., 2014).
@@ -165,13 +166,22 @@ def cross_entropy_backward(cache: tuple) -> Array:
     return dlogits
 
 
-# --- what every cell asks of its arguments --------------------------------------------------------------
+# --- what is asked of arguments ---------------------------------------------------------------------
 
 
 def check_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless ``array`` has exactly ``shape``: broadcasting would hide the mistake."""
     if np.shape(array) != shape:
         raise ValueError(f"{name} must have shape {shape}, got {np.shape(array)}")
+
+
+def check_grads(params: Params, grads: Params) -> None:
+    """Raise ValueError unless every parameter has a gradient of its own shape, and nothing else has."""
+    if params.keys() != grads.keys():
+        differ = sorted(params.keys() ^ grads.keys())
+        raise ValueError(f"params and grads must have the same names, these differ: {differ}")
+    for name, p in params.items():
+        check_shape(f"the gradient of {name}", grads[name], p.shape)
 
 
 def check_cell_input(params: Params, x: ArrayLike, state: State) -> tuple[Array, State]:

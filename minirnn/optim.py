@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minirnn.ops import Array, Params, check_shape
+from minirnn.ops import Array, Params, check_grads
 
 BLOCK = 1 << 16  # elements worked on at a time, so that what one line writes the next still finds in the cache
 
@@ -73,7 +73,7 @@ class SGD:
 
     def step(self, params: Params, grads: Params) -> None:
         """Update ``params`` in place."""
-        check_gradients_fit(params, grads)
+        check_grads(params, grads)
         for name in params:
             for p, g in blocks(params[name], grads[name]):
                 p -= self.learning_rate * g
@@ -99,7 +99,7 @@ class Adagrad:
 
     def step(self, params: Params, grads: Params) -> None:
         """Update ``params`` in place."""
-        check_gradients_fit(params, grads)
+        check_grads(params, grads)
         for name in params:
             if name not in self.state:
                 self.state[name] = np.zeros_like(params[name])
@@ -113,11 +113,3 @@ def check_positive(name: str, value: float) -> float:
     if not value > 0:
         raise ValueError(f"{name} must be greater than 0, got {value}")
     return value
-
-
-def check_gradients_fit(params: Params, grads: Params) -> None:
-    """Raise ValueError unless every parameter has a gradient of its own shape, and nothing else has."""
-    if params.keys() != grads.keys():
-        raise ValueError(f"params and grads must have the same names, these differ: {sorted(params.keys() ^ grads.keys())}")
-    for name, p in params.items():
-        check_shape(f"the gradient of {name}", grads[name], p.shape)

@@ -29,9 +29,10 @@ equations and names are those of Karpathy's min-char-rnn (2015).
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minirnn.ops import Array, Params, State, check_cell_input, check_shape, to_bag
+from minirnn.ops import Array, Params, Rng, State, check_cell_input, check_shape, to_bag
 
-def init(input_size: int, hidden_size: int, rng: np.random.Generator, dtype: DTypeLike = np.float32) -> Params:
+
+def init(input_size: int, hidden_size: int, rng: Rng, dtype: DTypeLike = np.float32) -> Params:
     """Draw the weights uniformly from +-1/sqrt(H), so that a sum over H units starts near one; biases are zero.
 
     Returns ``{"Wxh": (H, D), "Whh": (H, H), "bh": (H, 1)}``.
@@ -112,7 +113,9 @@ def backward(dh: Array, cache: tuple, dstate: State | None = None) -> tuple[Arra
     params, x, hs = cache
     Wxh, Whh = params["Wxh"], params["Whh"]
     h, hprev = hs[1:], hs[:-1]  # (T, H, B) each: hprev[t] is h[t-1]
-    dhnext = np.zeros_like(hs[0]) if dstate is None else dstate[0]  # (H, B): nothing comes back from beyond the last step
+    dhnext = (
+        np.zeros_like(hs[0]) if dstate is None else dstate[0]
+    )  # (H, B), from beyond the end
     check_shape("dh", dh, h.shape)
     check_shape("dstate[0]", dhnext, hs[0].shape)
 

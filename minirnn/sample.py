@@ -1,7 +1,7 @@
 """Drawing text from a model: read what is there, draw one token, read it too, and so on.
 
-The model is called with the same forward pass that trained it, one step of one sequence at a time; all that is new here is how
-one token is chosen from the logits.
+The model is called with the same forward pass that trained it, one step of one sequence at a time; all that is new
+here is how one token is chosen from the logits.
 """
 
 from collections import deque
@@ -10,14 +10,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from minirnn.model import LanguageModel
-from minirnn.ops import Array
+from minirnn.ops import Array, Rng
 from minirnn.text import END_OF_LINE, Vocabulary
 
 
 def sample(
     model: LanguageModel,
     vocab: Vocabulary,
-    rng: np.random.Generator | int,
+    rng: Rng,
     prime: str = "",
     length: int = 200,
     temperature: float = 1.0,
@@ -67,11 +67,11 @@ def sample(
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p must be in (0, 1], got {top_p}")
     rng = np.random.default_rng(rng)
-    newline = vocab.ids.get("\n" if vocab.kind == "chars" else END_OF_LINE)
-    if prime:
-        first = vocab.encode(prime)
+    line_end = "\n" if vocab.kind == "chars" else END_OF_LINE
+    if not prime:
+        first = np.array([vocab.ids[line_end] if line_end in vocab.ids else rng.integers(len(vocab))])
     else:
-        first = np.array([rng.integers(len(vocab)) if newline is None else newline])
+        first = vocab.encode(prime)
 
     def draw() -> Iterator[str]:
         ids, state = first, model.zero_state(1)

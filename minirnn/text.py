@@ -107,7 +107,9 @@ class Vocabulary:
         if ids.size and ids.min() < 0:
             unknown = sorted({token for token in tokens if token not in self.ids})
             named = ", ".join(map(repr, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
-            raise ValueError(f"not in the vocabulary of {len(self)} {self.kind}: {named}; use only tokens of the training text")
+            raise ValueError(
+                f"not in the vocabulary of {len(self)} {self.kind}: {named}; use only tokens of the training text"
+            )
         return ids
 
     def decode(self, ids: ArrayLike) -> str:

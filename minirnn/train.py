@@ -1,7 +1,7 @@
 """The training loop, and all that changes while it runs.
 
-A step is: take the next batch, compute loss and gradients, clip them, let the optimizer update the parameters. The hidden
-state that one batch ends with is the one the next begins with; it is zeroed only where the text starts over.
+A step is: take the next batch, compute loss and gradients, clip them, let the optimizer update the parameters. The
+hidden state that one batch ends with is the one the next begins with; it is zeroed only where the text starts over.
 """
 
 import signal
@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from minirnn.model import LanguageModel
-from minirnn.ops import Array, Params, check_ids
+from minirnn.ops import Array, Params, Rng, check_ids
 from minirnn.optim import clip_norm, clip_value
 from minirnn.text import stream, stream_batches
 
@@ -98,7 +98,7 @@ class Trainer:
         clip_norm: float = np.inf,
         reduction: str = "mean",
         smoothing: float = 0.99,
-        rng: np.random.Generator | int = 0,
+        rng: Rng = 0,
     ):
         V = model.config.vocab_size
         self.model = model
@@ -111,6 +111,11 @@ class Trainer:
         self.state = model.zero_state(batch_size)
         self.smooth_loss = float(np.log(V)) * (seq_length if reduction == "sum" else 1)
 
+    @property
+    def batches_per_epoch(self) -> int:
+        """Steps after which the text starts over."""
+        return len(self.x)
+
     def steps(self, n: int) -> Iterator[Report]:
         """Take ``n`` steps, handing a :class:`Report` back after each.
 
@@ -121,35 +126,38 @@ class Trainer:
         """
         started = time.perf_counter()
         for done in range(1, n + 1):
-            batch = self.step % len(self.x)
-            if batch == 0:  # the text starts over: what came before its first token is nothing
+            batch = self.step % self.batches_per_epoch
+            if batch == 0:  # the text starts over: nothing came before its first token
                 self.state = self.model.zero_state(self.x.shape[2])
-            x, y = self.x[batch], self.y[batch]
-
-            loss, grads, state = self.model.loss_and_grads(x, y, self.state, self.rng, self.reduction)
-            norm = clip_norm(grads, self.clip_norm)
-            if not np.isfinite(norm) or not np.isfinite(loss):
-                raise FloatingPointError(
-                    f"training diverged at step {self.step + 1}: loss {loss}, gradient norm {norm}; the parameters are "
-                    f"those before this step; try a smaller learning rate or a smaller clipping limit"
-                )
-            if self.clip_value < np.inf:
-                clip_value(grads, self.clip_value)
-            self.optimizer.step(self.model.params, grads)
-
-            self.state = state  # carried on; its gradient is not: truncated back-propagation through time
+            loss, norm = self._update(self.x[batch], self.y[batch])
             self.step += 1
-            self.smooth_loss = self.smoothing * self.smooth_loss + (1 - self.smoothing) * float(loss)
+            self.smooth_loss = self.smoothing * self.smooth_loss + (1 - self.smoothing) * loss
             seconds = time.perf_counter() - started
             yield Report(
                 step=self.step,
-                epoch=self.step / len(self.x),
-                loss=float(loss),
+                epoch=self.step / self.batches_per_epoch,
+                loss=loss,
                 smooth_loss=self.smooth_loss,
                 gradient_norm=norm,
-                tokens_per_second=done * x.size / seconds,
+                tokens_per_second=done * self.x[0].size / seconds,
                 seconds_left=(n - done) * seconds / done,
             )
+
+    @np.errstate(over="ignore", invalid="ignore")  # the check below says it better
+    def _update(self, x: Array, y: Array) -> tuple[float, float]:
+        """One batch: loss -> gradients -> clipping -> update. Returns the loss and the norm before clipping."""
+        loss, grads, state = self.model.loss_and_grads(x, y, self.state, self.rng, self.reduction)
+        norm = clip_norm(grads, self.clip_norm)
+        if not (np.isfinite(loss) and np.isfinite(norm)):
+            raise FloatingPointError(
+                f"training diverged at step {self.step + 1}: loss {loss}, gradient norm {norm}; the parameters are "
+                f"those before this step; try a smaller learning rate or a smaller clipping limit"
+            )
+        if self.clip_value < np.inf:
+            clip_value(grads, self.clip_value)
+        self.optimizer.step(self.model.params, grads)
+        self.state = state  # carried on; its gradient is not: truncated back-propagation through time
+        return float(loss), norm
 
 
 def evaluate(model: LanguageModel, ids: Array, batch_size: int = 32, seq_length: int = 50) -> float:

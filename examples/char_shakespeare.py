@@ -1,0 +1,164 @@
+"""Train a character model on Shakespeare, and watch its samples turn into verse.
+
+python examples/char_shakespeare.py                      about a minute
+python examples/char_shakespeare.py --preset karpathy    min-char-rnn to the letter
+"""
+
+import argparse
+import math
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from support import find_text, run
+
+import minirnn
+from minirnn.plots import plot_losses
+
+PRESETS = {
+    "default": dict(
+        hidden=256, batch_size=32, seq_length=25, steps=13_000, learning_rate=0.03, clip_norm=0.5, clip_value=math.inf,
+        valid=0.1, report_every=500, sample_every=2500, reduction="mean", smoothing=0.99, init_std=None,
+    ),
+    "karpathy": dict(
+        hidden=100, batch_size=1, seq_length=25, steps=100_000, learning_rate=0.1, clip_norm=math.inf, clip_value=5.0,
+        valid=0.0, report_every=1000, sample_every=10_000, reduction="sum", smoothing=0.999, init_std=0.01,
+    ),
+}  # fmt: skip
+
+
+def train(args: argparse.Namespace) -> int:
+    """Text -> ids -> batches -> model -> loss -> gradients -> update; returns the exit code."""
+    text, why = find_text(args.text, args.encoding, args.offline)
+    print(why)
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=out).close()  # better to learn now than after training that nothing can be written
+
+    vocab = minirnn.Vocabulary.from_chars(text)
+    ids = vocab.encode(text)
+    train_ids, valid_ids = np.split(ids, [len(ids) - int(args.valid * len(ids))])
+
+    rng = np.random.default_rng(args.seed)
+    config = minirnn.ModelConfig("rnn", len(vocab), args.hidden, args.layers)
+    model = minirnn.LanguageModel.init(config, rng)
+    if args.init_std is not None:  # Karpathy's start: small normal weights, biases left at zero
+        for name in [name for name in model.params if "W" in name]:
+            model.params[name][...] = rng.normal(0, args.init_std, model.params[name].shape)
+    trainer = minirnn.Trainer(
+        model, minirnn.Adagrad(args.learning_rate), train_ids, batch_size=args.batch_size, seq_length=args.seq_length,
+        clip_norm=args.clip_norm, clip_value=args.clip_value, reduction=args.reduction, smoothing=args.smoothing,
+    )  # fmt: skip
+    tokens_per_loss = args.seq_length if args.reduction == "sum" else 1
+    size = sum(p.size for p in model.params.values())
+    print(f"model: {args.layers} x {args.hidden} tanh units, {len(vocab)} different characters, {size:,} parameters")
+    print(f"data: {len(train_ids):,} characters to train on, {len(valid_ids):,} to validate; an epoch is", end=" ")
+    print(f"{trainer.batches_per_epoch:,} steps of {args.batch_size} sequences x {args.seq_length} characters")
+
+    def show_sample(title: str, length: int) -> None:
+        tokens = minirnn.sample(model, vocab, args.seed, args.prime, length, args.temperature)
+        print(f"----- {title} -----\n{args.prime}", end="")
+        for token in tokens:
+            print(token, end="", flush=True)
+        print("\n-----")
+
+    show_sample("before training", 100)
+    history: list[dict[str, float]] = []
+    best = math.inf
+    with minirnn.catch_interrupt() as interrupted:
+        for report in trainer.steps(args.steps):
+            last = report.step == args.steps or interrupted.is_set()
+            if report.step % args.report_every == 0 or last:
+                loss = report.smooth_loss / tokens_per_loss
+                row = {"step": report.step, "loss": loss}
+                line = f"step {report.step}/{args.steps}  epoch {report.epoch:.2f}  "
+                line += f"loss {loss:.3f} nats, {loss / math.log(2):.3f} bits"
+                if tokens_per_loss > 1:
+                    line += f" (sum over {tokens_per_loss}: {report.smooth_loss:.2f})"
+                if len(valid_ids):
+                    row["valid"] = minirnn.evaluate(model, valid_ids)
+                    line += f"  validation {row['valid']:.3f}"
+                minutes, seconds = divmod(round(report.seconds_left), 60)
+                print(f"{line}  {report.tokens_per_second:,.0f} characters/s  {minutes}:{seconds:02} left")
+                history.append(row)
+                if row.get("valid", -report.step) < best:  # without validation the last is the best
+                    best = row.get("valid", -report.step)
+                    minirnn.save_model(out / "model.npz", model, vocab)
+            if report.step % args.sample_every == 0 and not last:
+                show_sample(f"sample at step {report.step}, temperature {args.temperature:g}", 200)
+            if last:
+                break
+
+    plot_losses(history, out / "loss.png", "character", len(vocab))
+    model, vocab = minirnn.load_model(out / "model.npz")
+    show_sample(f"the best model's sample, temperature {args.temperature:g}", 1000)
+    if len(valid_ids):
+        print(f"best validation: {best:.3f} nats, {best / math.log(2):.3f} bits per character")
+    print(f"written: {out / 'model.npz'} (the best model), {out / 'loss.png'} (the loss curve)")
+    return 130 if interrupted.is_set() else 0
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line; the preset's values are the defaults of everything else."""
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--preset", choices=PRESETS, default="default", help="where all defaults come from")
+    preset = PRESETS[first.parse_known_args(argv)[0].preset]
+    parser = argparse.ArgumentParser(
+        description="Train a tanh RNN, written out by hand in NumPy, to write like a text.",
+        parents=[first],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--text", metavar="FILE", help="text to train on; without it tiny Shakespeare, or the play in examples/data")
+    add("--encoding", default="utf-8", help="encoding of FILE")
+    add("--offline", action="store_true", help="never download anything")
+    add("--out", metavar="DIR", default="runs/shakespeare", help="where the model and the loss curve are written")
+    add("--hidden", metavar="H", type=positive, help="hidden units of each layer")
+    add("--layers", metavar="L", type=positive, default=1, help="cells stacked on each other")
+    add("--batch-size", metavar="B", type=positive, help="sequences in a batch")
+    add("--seq-length", metavar="T", type=positive, help="steps through which gradients flow back")
+    add("--steps", metavar="N", type=positive, help="updates to make")
+    add("--learning-rate", metavar="X", type=float, help="of Adagrad")
+    add("--clip-norm", metavar="X", type=float, help="limit of the gradients' global norm")
+    add("--clip-value", metavar="X", type=float, help="limit of each entry of the gradients")
+    add("--valid", metavar="FRACTION", type=fraction, help="share at the end of the text that is kept for validation")
+    add("--report-every", metavar="N", type=positive, help="steps between two lines of progress")
+    add("--sample-every", metavar="N", type=positive, help="steps between two samples")
+    add("--prime", metavar="TEXT", default="", help="text that the samples go on from")
+    add(
+        "--temperature",
+        metavar="X",
+        type=float,
+        default=0.8,
+        help="of the samples: 0 is argmax, 1 the model's own distribution",
+    )
+    add("--seed", metavar="N", type=int, default=0, help="the same seed gives the same run")
+    parser.set_defaults(**preset)
+    return parser.parse_args(argv)
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number
+
+
+def fraction(text: str) -> float:
+    """A share of the text: at least 0, less than 1."""
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and less than 1, got {text}")
+    return number
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train as the command line says."""
+    args = parse_arguments(argv)
+    return run(lambda: train(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

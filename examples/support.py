@@ -1,0 +1,85 @@
+"""What the examples share: something to read, and one clear sentence when something is wrong."""
+
+import hashlib
+import os
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import minirnn
+
+URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+NAME = "tinyshakespeare.txt"
+PLAY = Path(__file__).parent / "data" / "play.txt"
+
+
+def find_text(path: str | None, encoding: str = "utf-8", offline: bool = False) -> tuple[str, str]:
+    """Return the text to train on, and one line that says which it is and why.
+
+    ``path`` if there is one; else tiny Shakespeare from the folder ``MINIRNN_DATA``, from the user's cache, or from the
+    network (5 s, checked, then cached); else the play that comes with the examples.
+    """
+    if path:
+        return describe(minirnn.read_text(path, encoding), path, "asked for with --text")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minirnn"
+    folder = os.environ.get("MINIRNN_DATA")
+    if folder and (Path(folder) / NAME).is_file():
+        return describe(minirnn.read_text(Path(folder) / NAME), Path(folder) / NAME, "found in the folder MINIRNN_DATA")
+    if (cache / NAME).is_file():
+        return describe(minirnn.read_text(cache / NAME), cache / NAME, "found in the cache")
+    try:
+        if offline:
+            raise ValueError("--offline forbids it")
+        data = download()
+    except (OSError, ValueError) as error:
+        why = f"shipped with the examples; tiny Shakespeare is not here and was not downloaded: {error}"
+        return describe(minirnn.read_text(PLAY), PLAY, why)
+    return describe(data.decode("utf-8"), URL, f"downloaded; {store(data, cache / NAME)}")
+
+
+def describe(text: str, source: str | Path, why: str) -> tuple[str, str]:
+    """The text, and its one line."""
+    return text, f"text: {source} ({len(text):,} characters), {why}"
+
+
+def download() -> bytes:
+    """Fetch tiny Shakespeare.
+
+    Raises
+    ------
+    OSError
+        If the network does not deliver it within 5 s.
+    ValueError
+        If what came is not the file that was expected.
+    """
+    with urllib.request.urlopen(URL, timeout=5) as answer:
+        data = answer.read()
+    if hashlib.sha256(data).hexdigest() != SHA256:
+        raise ValueError(f"its sha256 is not {SHA256[:12]}...")
+    return data
+
+
+def store(data: bytes, path: Path) -> str:
+    """Keep a download for the next time; that it cannot be kept is no reason to stop."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        return f"it cannot be kept for the next time: {error}"
+    return f"kept in {path}"
+
+
+def run(program: Callable[[], int]) -> int:
+    """Run a program and return its exit code; bad input ends it with one sentence on stderr and code 2."""
+    try:
+        return program()
+    except OSError as error:
+        sentence = f"cannot use {error.filename}: {error.strerror}; check that it exists and that you may access it"
+    except (ValueError, FloatingPointError) as error:
+        sentence = str(error)
+    print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)
+    return 2

@@ -1,0 +1,42 @@
+"""Pictures of a training run; matplotlib is imported only when one is asked for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+def plot_losses(history: Sequence[Mapping[str, float]], path: str | Path, unit: str, vocab_size: int) -> None:
+    """Draw the loss over the steps of training.
+
+    Parameters
+    ----------
+    history : sequence of dict
+        Rows with ``step`` and ``loss`` and, where it was computed, ``valid``, in nats per token.
+    path : str or Path
+        The picture; its ending says the format.
+    unit : str
+        What a token is, "character" or "word", for the axes.
+    vocab_size : int
+        V: guessing blindly costs log V, the line every model starts from.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(np.log(vocab_size), color="0.6", linestyle=":", label=f"guessing among {vocab_size} {unit}s")
+    axes.plot([row["step"] for row in history], [row["loss"] for row in history], label="training (smoothed)")
+    valid = [row for row in history if "valid" in row]
+    if valid:
+        best = min(valid, key=lambda row: row["valid"])
+        label = f"best {best['valid']:.3f}"
+        axes.annotate(label, (best["step"], best["valid"]), xytext=(0, 14), textcoords="offset points", ha="right")
+        axes.plot([row["step"] for row in valid], [row["valid"] for row in valid], marker=".", label="validation")
+    axes.set(xlabel="step", ylabel=f"loss (nats per {unit})")
+    bits = axes.secondary_yaxis(
+        "right", functions=(lambda y: np.divide(y, np.log(2)), lambda y: np.multiply(y, np.log(2)))
+    )
+    bits.set_ylabel(f"bits per {unit}")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,141 @@
+"""Milliseconds per training step: this package, a plain loop in Karpathy's manner, and PyTorch where it is installed.
+
+    python tests/benchmarks/steps.py [--rounds 12] [CONFIGURATION ...]
+
+A step is forward, backward, clipping and Adagrad, in single precision (the plain loop in double, as it was written), on
+random tokens. The contestants run in turn, some steps each, with a pause before each turn: worker threads spin for a while
+after their last task, and would take the next contestant's processor. Medians over all steps are printed, and how many
+times longer than ours the others take. Run it on a machine that does nothing else; it asserts nothing.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import reference
+
+import minirnn
+from minirnn import CELLS
+
+# name: cell, V, H, layers, B, T
+CONFIGURATIONS = {
+    "karpathy": ("rnn", 65, 100, 1, 1, 25),
+    "tanh256": ("rnn", 65, 256, 1, 32, 50),
+}
+
+
+def minirnn_step(cell, V, H, layers, B, T):
+    """A function that trains this package's model by one step."""
+    rng = np.random.default_rng(0)
+    model = minirnn.LanguageModel.init(minirnn.ModelConfig(cell, V, H, layers), rng)
+    optimizer = minirnn.Adagrad(0.01)
+    x, y = rng.integers(0, V, (2, T, B))
+    state = model.zero_state(B)
+
+    def step():
+        nonlocal state
+        _, grads, state = model.loss_and_grads(x, y, state)
+        if B == 1:
+            minirnn.clip_value(grads, 5.0)
+        else:
+            minirnn.clip_norm(grads, 5.0)
+        optimizer.step(model.params, grads)
+
+    return step
+
+
+def plain_step(cell, V, H, layers, B, T):
+    """The same with the reference implementation, which knows one layer of tanh units and one sequence at a time."""
+    if (cell, layers) != ("rnn", 1):
+        return None
+    rng = np.random.default_rng(0)
+    model = minirnn.LanguageModel.init(minirnn.ModelConfig(cell, V, H), rng, np.float64)
+    params = {name.removeprefix("rnn0."): p for name, p in model.params.items()}
+    memory = {name: np.zeros_like(p) for name, p in params.items()}
+    x, y = rng.integers(0, V, (2, B, T)).tolist()
+    states = [np.zeros((H, 1))] * B
+
+    def step():
+        total = {name: 0.0 for name in params}
+        for b in range(B):
+            _, grads, states[b] = reference.loss_and_grads(params, x[b], y[b], states[b])
+            total = {name: total[name] + grads[name] for name in params} if B > 1 else grads
+        reference.clip_and_adagrad(params, total, memory, rate=0.01)
+
+    return step
+
+
+def torch_step(cell, V, H, layers, B, T):
+    """The same with PyTorch, or None where it is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    torch.manual_seed(0)
+    layer = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](V, H, layers)
+    output = torch.nn.Linear(H, V)
+    parameters = [*layer.parameters(), *output.parameters()]
+    optimizer = torch.optim.Adagrad(parameters, lr=0.01)
+    x, y = torch.randint(0, V, (2, T, B))
+    state = torch.zeros(layers, B, H)
+
+    def step():
+        nonlocal state
+        h, last = layer(torch.nn.functional.one_hot(x, V).float(), state)
+        state = last.detach()
+        loss = torch.nn.functional.cross_entropy(output(h).reshape(-1, V), y.reshape(-1))
+        optimizer.zero_grad()
+        loss.backward()
+        if B == 1:
+            torch.nn.utils.clip_grad_value_(parameters, 5.0)
+        else:
+            torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimizer.step()
+
+    return step
+
+
+def measure(contestants, rounds):
+    """Median milliseconds of a step of each, in turns of about a tenth of a second."""
+    times = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, step in contestants.items():
+            time.sleep(0.1)
+            turn_started, warming = time.perf_counter(), 3
+            while time.perf_counter() - turn_started < 0.15 or warming > -5:
+                started = time.perf_counter()
+                step()
+                warming -= 1
+                if warming < 0:
+                    times[name].append(1e3 * (time.perf_counter() - started))
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Milliseconds per training step, side by side.")
+    parser.add_argument("configurations", nargs="*", help=f"of {', '.join(CONFIGURATIONS)}; without any, all")
+    parser.add_argument("--rounds", type=int, default=12, help="turns of each contestant")
+    args = parser.parse_args()
+    if unknown := set(args.configurations) - CONFIGURATIONS.keys():
+        parser.error(f"unknown configuration {', '.join(sorted(unknown))}; known are {', '.join(CONFIGURATIONS)}")
+
+    settings = {name: value for name, value in os.environ.items() if name.startswith(("OPENBLAS_", "OMP_", "MKL_"))}
+    print(f"NumPy {np.__version__}, {os.cpu_count()} processors, {settings or 'no BLAS settings'}")
+    for name in args.configurations or CONFIGURATIONS:
+        cell, V, H, layers, B, T = configuration = CONFIGURATIONS[name]
+        makers = {"minirnn": minirnn_step, "plain loop": plain_step, "PyTorch": torch_step}
+        contestants = {label: step for label, make in makers.items() if (step := make(*configuration))}
+        medians = measure(contestants, args.rounds)
+        print(f"{name}: {cell}, V {V}, {layers} x {H}, B {B}, T {T}")
+        for label, median in medians.items():
+            print(f"  {label:10} {median:8.3f} ms   {median / medians['minirnn']:5.2f} x ours")
+
+
+if __name__ == "__main__":
+    assert all(configuration[0] in CELLS for configuration in CONFIGURATIONS.values())
+    main()

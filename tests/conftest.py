@@ -1,0 +1,27 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "examples"))
+
+TEXT = "To the north, the sea; to the south, the sea.\nWhat is there between? A stone, a bell, and me.\n" * 12
+
+# A slow machine is no failure, and the same tests run everywhere.
+settings.register_profile("minirnn", deadline=None, derandomize=True)
+settings.load_profile("minirnn")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def text_file(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT)
+    return path

@@ -1,0 +1,80 @@
+"""A model in a file: the same after loading, and never lost."""
+
+import json
+
+import numpy as np
+import pytest
+
+from minirnn import LanguageModel, ModelConfig, Vocabulary, load_model, save_model
+
+
+@pytest.fixture
+def model():
+    return LanguageModel.init(ModelConfig("rnn", 5, 4, 2, embedding_size=3, dropout=0.1), 0)
+
+
+VOCAB = Vocabulary.from_chars("\n'\"é言")
+
+
+def test_a_loaded_model_is_the_saved_one(tmp_path, model):
+    save_model(tmp_path / "model.npz", model, VOCAB)
+    loaded, vocab = load_model(tmp_path / "model.npz")
+    assert loaded.config == model.config and vocab.tokens == VOCAB.tokens and vocab.kind == "chars"
+    assert list(loaded.params) == list(model.params)
+    for name, p in model.params.items():
+        assert loaded.params[name].dtype == np.float32 and (loaded.params[name] == p).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_plain_numpy_reads_it(tmp_path, model):
+    save_model(tmp_path / "model.npz", model, VOCAB)
+    with np.load(tmp_path / "model.npz", allow_pickle=False) as file:
+        about = json.loads(str(file["about"]))
+        assert about["version"] == 1 and about["config"]["hidden_size"] == 4
+        assert (file["params/Why"] == model.params["Why"]).all()
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path, model):
+    for name in ("a", "b"):
+        save_model(tmp_path / name, model, VOCAB)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_failed_save_leaves_the_old_model(tmp_path, model, monkeypatch):
+    path = tmp_path / "model.npz"
+    save_model(path, model, VOCAB)
+    before = path.read_bytes()
+
+    def full_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save_model(path, model, VOCAB)
+    assert path.read_bytes() == before
+
+
+def test_what_is_no_model_is_refused(tmp_path, model):
+    path = tmp_path / "model.npz"
+    with pytest.raises(FileNotFoundError):
+        load_model(path)
+    save_model(path, model, VOCAB)
+    whole = path.read_bytes()
+    later = {"format": "minirnn model", "version": 2}
+    foreign = {"format": "something else", "version": 1}
+    for write in [
+        lambda: path.write_bytes(b"no model at all"),
+        lambda: path.write_bytes(b""),
+        lambda: path.write_bytes(whole[: len(whole) // 2]),
+        lambda: np.savez(path, a=np.ones(3)),
+        lambda: np.savez(path, about=np.array({"pickled": True}, dtype=object)),
+        lambda: np.savez(path, about=np.array("not json")),
+        lambda: np.savez(path, about=np.array(json.dumps(foreign))),
+        lambda: np.savez(path, about=np.array(json.dumps(foreign | {"format": "minirnn model"}))),
+    ]:
+        write()
+        with pytest.raises(ValueError, match="is not a model that minirnn can load"):
+            load_model(path)
+    np.savez(path, about=np.array(json.dumps(later)))
+    with pytest.raises(ValueError, match="format version 2, this minirnn reads up to 1; update it"):
+        load_model(path)

@@ -1,0 +1,92 @@
+"""Clipping and the update rules, each against its formula."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minirnn import SGD, Adagrad, clip_norm, clip_value
+from minirnn.optim import BLOCK, blocks, global_norm
+
+
+def quadratic():
+    """Two parameters; the gradient of half their squared length is they themselves."""
+    return {"W": np.array([[3.0, -4.0], [0.0, 12.0]]), "b": np.array([[-2.0]])}
+
+
+def test_clip_value_cuts_each_entry():
+    grads = quadratic()
+    clip_value(grads, 3.5)
+    assert grads["W"].tolist() == [[3.0, -3.5], [0.0, 3.5]] and grads["b"].tolist() == [[-2.0]]
+
+
+def test_clip_norm_scales_all_by_one_factor():
+    grads, before = quadratic(), quadratic()
+    norm = clip_norm(grads, 1.0)
+    assert norm == global_norm(before) == pytest.approx(np.sqrt(9 + 16 + 144 + 4))
+    assert global_norm(grads) == pytest.approx(1.0)
+    for name in grads:
+        np.testing.assert_allclose(grads[name] * norm, before[name])
+
+
+def test_a_norm_below_the_limit_is_left_alone():
+    for limit in (100.0, np.inf):
+        grads = quadratic()
+        clip_norm(grads, limit)
+        assert all((grads[name] == p).all() for name, p in quadratic().items())
+
+
+def test_sgd_follows_its_formula():
+    params = quadratic()
+    SGD(0.1).step(params, quadratic())
+    for name, p in quadratic().items():
+        np.testing.assert_allclose(params[name], 0.9 * p)
+
+
+def test_adagrad_follows_its_formula():
+    params, expected, optimizer = quadratic(), quadratic(), Adagrad(0.1)
+    memory = {name: np.zeros_like(p) for name, p in params.items()}
+    for _ in range(3):
+        grads = {name: p.copy() for name, p in params.items()}
+        optimizer.step(params, grads)
+        for name, g in grads.items():
+            memory[name] += g**2
+            expected[name] -= 0.1 * g / np.sqrt(memory[name] + 1e-8)
+    for name in params:
+        np.testing.assert_allclose(params[name], expected[name], rtol=1e-14)
+        np.testing.assert_allclose(optimizer.state[name], memory[name], rtol=1e-14)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, Adagrad])
+def test_saved_state_resumes_to_the_bit(optimizer):
+    params, whole = quadratic(), optimizer(0.1)
+    for _ in range(2):
+        whole.step(params, quadratic())
+    saved_params, saved_state = {n: p.copy() for n, p in params.items()}, {n: s.copy() for n, s in whole.state.items()}
+    whole.step(params, quadratic())
+
+    resumed = optimizer(0.1)
+    resumed.state = saved_state
+    resumed.step(saved_params, quadratic())
+    assert all((saved_params[name] == params[name]).all() for name in params)
+
+
+@given(rows=st.integers(1, 300), columns=st.sampled_from([1, 7, 1000, BLOCK + 1]))
+def test_blocks_cover_every_row_once_as_views(rows, columns):
+    a = np.zeros((rows, columns), np.int8)
+    for (piece,) in blocks(a):
+        assert piece.size <= max(BLOCK, columns)
+        piece += 1
+    assert (a == 1).all()
+
+
+def test_what_does_not_fit_is_named():
+    params = quadratic()
+    with pytest.raises(ValueError, match=r"these differ: \['b', 'c'\]"):
+        SGD(0.1).step(params, {"W": params["W"], "c": params["b"]})
+    with pytest.raises(ValueError, match=r"the gradient of b must have shape \(1, 1\), got \(1,\)"):
+        Adagrad(0.1).step(params, {"W": params["W"], "b": np.ones(1)})
+    for nonsense in (0, -1.0, float("nan")):
+        for call in (SGD, Adagrad, lambda limit: clip_value({}, limit), lambda limit: clip_norm({}, limit)):
+            with pytest.raises(ValueError, match="must be greater than 0, got"):
+                call(nonsense)

@@ -1,0 +1,102 @@
+"""Drawing text: the right distribution, the same forward pass, clear errors."""
+
+import numpy as np
+import pytest
+
+from minirnn import LanguageModel, ModelConfig, Vocabulary, sample
+from minirnn.sample import choose
+
+VOCAB = Vocabulary.from_chars("\nabcdefg")
+
+
+@pytest.fixture
+def model(rng):
+    model = LanguageModel.init(ModelConfig("rnn", len(VOCAB), 6, 2), rng)
+    for p in model.params.values():
+        p += rng.normal(0, 0.5, p.shape)
+    return model
+
+
+def frequencies(logits, n=20_000, **options):
+    rng = np.random.default_rng(0)
+    return np.bincount([choose(logits, rng, **options) for _ in range(n)], minlength=len(logits)) / n
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_tokens_come_as_often_as_the_softmax_says(temperature):
+    logits = np.log(np.array([0.1, 0.2, 0.3, 0.4]))
+    expected = np.exp(logits / temperature) / np.exp(logits / temperature).sum()
+    np.testing.assert_allclose(frequencies(logits, temperature=temperature), expected, atol=0.015)
+
+
+def test_top_k_and_top_p_keep_the_most_probable():
+    logits = np.log(np.array([0.1, 0.4, 0.2, 0.3], np.float32))
+    np.testing.assert_allclose(frequencies(logits, temperature=1, top_k=2), [0, 4 / 7, 0, 3 / 7], atol=0.015)
+    np.testing.assert_allclose(frequencies(logits, temperature=1, top_p=0.75), [0, 4 / 9, 2 / 9, 3 / 9], atol=0.015)
+    np.testing.assert_allclose(frequencies(logits, temperature=1, top_p=0.65), [0, 4 / 7, 0, 3 / 7], atol=0.015)
+    assert frequencies(logits, 100, temperature=1, top_p=1e-9).tolist() == [0, 1, 0, 0]
+    np.testing.assert_allclose(frequencies(logits, temperature=1, top_k=3, top_p=0.5), [0, 4 / 7, 0, 3 / 7], atol=0.015)
+    np.testing.assert_allclose(
+        frequencies(logits, temperature=1, top_k=99, top_p=1.0), [0.1, 0.4, 0.2, 0.3], atol=0.015
+    )
+
+
+def test_temperature_zero_is_argmax_and_a_tiny_one_nearly_so():
+    logits = np.array([0.0, 2.0, 1.0])
+    for temperature in (0, 1e-300, 1e-3):
+        assert frequencies(logits, 50, temperature=temperature).tolist() == [0, 1, 0]
+    np.testing.assert_allclose(frequencies(logits, temperature=np.inf), [1 / 3] * 3, atol=0.015)
+
+
+def test_sampling_is_the_training_forward_pass(model):
+    """Greedy sampling equals predicting the next token of the text it has itself written."""
+    text = "abc" + VOCAB.join(sample(model, VOCAB, 0, prime="abc", length=20, temperature=0))
+    ids, _ = model.predict(VOCAB.encode(text)[:, None], model.zero_state(1))
+    assert VOCAB.decode(ids[2:-1]) == text[3:]
+
+
+def test_the_same_seed_draws_the_same_text(model):
+    first, again, other = ("".join(sample(model, VOCAB, seed)) for seed in (1, 1, 2))
+    assert len(first) == 200 and first == again != other
+
+
+def test_an_empty_prime_starts_on_a_new_line(model):
+    assert list(sample(model, VOCAB, 3)) == list(sample(model, VOCAB, 3, prime="\n"))
+    no_newline = Vocabulary.from_chars("abcdefgh")
+    assert len(list(sample(model, no_newline, 3, length=5))) == 5
+
+
+def test_words_start_after_a_line_end(model):
+    words = Vocabulary([*"abcdefg", "<eos>"], "words")
+    assert list(sample(model, words, 3)) == list(sample(model, words, 3, prime="\n"))
+
+
+def test_stop_ends_the_text_with_the_stop_string(model):
+    whole = "".join(sample(model, VOCAB, 5, length=500, temperature=2.0))
+    stop = whole[200:202]
+    assert "".join(sample(model, VOCAB, 5, length=500, temperature=2.0, stop=stop)) == whole[: whole.index(stop) + 2]
+    assert "".join(sample(model, VOCAB, 5, length=500, temperature=2.0, stop="never")) == whole
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prime": "abz!"}, "not in the vocabulary of 8 chars: '!', 'z'"),
+        ({"temperature": -0.1}, "temperature must be at least 0 .*, got -0.1"),
+        ({"temperature": float("nan")}, "temperature must be at least 0 .*, got nan"),
+        ({"length": -1}, "length must be at least 0, got -1"),
+        ({"top_k": 0}, "top_k must be at least 1, got 0"),
+        ({"top_p": 0.0}, r"top_p must be in \(0, 1\], got 0.0"),
+        ({"top_p": 1.5}, r"top_p must be in \(0, 1\], got 1.5"),
+        ({"vocab": Vocabulary.from_chars("ab")}, "the vocabulary has 2 tokens, the model was built for 8"),
+    ],
+)
+def test_bad_arguments_are_named_before_anything_is_drawn(model, options, message):
+    with pytest.raises(ValueError, match=message):
+        sample(**{"model": model, "vocab": VOCAB, "rng": 0} | options)
+
+
+def test_a_diverged_model_is_named(model):
+    model.params["by"][0] = np.nan
+    with pytest.raises(ValueError, match="logits are not finite"):
+        next(sample(model, VOCAB, 0))
