@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from support import find_text, run
+from support import at_least, find_text, fraction, run
 
 import minirnn
 from minirnn.plots import plot_losses
@@ -64,7 +64,9 @@ def train(args: argparse.Namespace) -> int:
         print("\n-----")
 
     show_sample("before training", 100)
-    history: list[dict[str, float]] = []
+    history: list[dict[str, float]] = [{"step": 0, "loss": math.log(len(vocab))}]
+    if len(valid_ids):
+        history[0]["valid"] = minirnn.evaluate(model, valid_ids)
     best = math.inf
     with minirnn.catch_interrupt() as interrupted:
         for report in trainer.steps(args.steps):
@@ -114,17 +116,17 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--encoding", default="utf-8", help="encoding of FILE")
     add("--offline", action="store_true", help="never download anything")
     add("--out", metavar="DIR", default="runs/shakespeare", help="where the model and the loss curve are written")
-    add("--hidden", metavar="H", type=positive, help="hidden units of each layer")
-    add("--layers", metavar="L", type=positive, default=1, help="cells stacked on each other")
-    add("--batch-size", metavar="B", type=positive, help="sequences in a batch")
-    add("--seq-length", metavar="T", type=positive, help="steps through which gradients flow back")
-    add("--steps", metavar="N", type=positive, help="updates to make")
+    add("--hidden", metavar="H", type=at_least(1), help="hidden units of each layer")
+    add("--layers", metavar="L", type=at_least(1), default=1, help="cells stacked on each other")
+    add("--batch-size", metavar="B", type=at_least(1), help="sequences in a batch")
+    add("--seq-length", metavar="T", type=at_least(1), help="steps through which gradients flow back")
+    add("--steps", metavar="N", type=at_least(1), help="updates to make")
     add("--learning-rate", metavar="X", type=float, help="of Adagrad")
     add("--clip-norm", metavar="X", type=float, help="limit of the gradients' global norm")
     add("--clip-value", metavar="X", type=float, help="limit of each entry of the gradients")
     add("--valid", metavar="FRACTION", type=fraction, help="share at the end of the text that is kept for validation")
-    add("--report-every", metavar="N", type=positive, help="steps between two lines of progress")
-    add("--sample-every", metavar="N", type=positive, help="steps between two samples")
+    add("--report-every", metavar="N", type=at_least(1), help="steps between two lines of progress")
+    add("--sample-every", metavar="N", type=at_least(1), help="steps between two samples")
     add("--prime", metavar="TEXT", default="", help="text that the samples go on from")
     add(
         "--temperature",
@@ -133,25 +135,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         default=0.8,
         help="of the samples: 0 is argmax, 1 the model's own distribution",
     )
-    add("--seed", metavar="N", type=int, default=0, help="the same seed gives the same run")
+    add("--seed", metavar="N", type=at_least(0), default=0, help="the same seed gives the same run")
     parser.set_defaults(**preset)
     return parser.parse_args(argv)
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return number
-
-
-def fraction(text: str) -> float:
-    """A share of the text: at least 0, less than 1."""
-    number = float(text)
-    if not 0 <= number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 0 and less than 1, got {text}")
-    return number
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """What the examples share: something to read, and one clear sentence when something is wrong."""
 
+import argparse
 import hashlib
 import os
 import sys
@@ -83,3 +84,21 @@ def run(program: Callable[[], int]) -> int:
         sentence = str(error)
     print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)
     return 2
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """An argparse type: a whole number not below ``minimum``."""
+
+    def whole_number(text: str) -> int:
+        if int(text) < minimum:
+            raise argparse.ArgumentTypeError(f"must be at least {minimum}, got {text}")
+        return int(text)
+
+    return whole_number
+
+
+def fraction(text: str) -> float:
+    """An argparse type: a number that is at least 0 and less than 1."""
+    if not 0 <= float(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and less than 1, got {text}")
+    return float(text)

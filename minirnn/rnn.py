@@ -113,9 +113,7 @@ def backward(dh: Array, cache: tuple, dstate: State | None = None) -> tuple[Arra
     params, x, hs = cache
     Wxh, Whh = params["Wxh"], params["Whh"]
     h, hprev = hs[1:], hs[:-1]  # (T, H, B) each: hprev[t] is h[t-1]
-    dhnext = (
-        np.zeros_like(hs[0]) if dstate is None else dstate[0]
-    )  # (H, B), from beyond the end
+    dhnext = np.zeros_like(hs[0]) if dstate is None else dstate[0]  # (H, B), from beyond the end
     check_shape("dh", dh, h.shape)
     check_shape("dstate[0]", dhnext, hs[0].shape)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from minirnn.model import LanguageModel
 from minirnn.ops import Array, Params, Rng, check_ids
-from minirnn.optim import clip_norm, clip_value
+from minirnn.optim import check_positive, clip_norm, clip_value
 from minirnn.text import stream, stream_batches
 
 
@@ -104,7 +104,8 @@ class Trainer:
         self.model = model
         self.optimizer = optimizer
         self.x, self.y = stream(check_ids(ids, V), batch_size, seq_length)  # (batches, T, B)
-        self.clip_value, self.clip_norm = clip_value, clip_norm
+        self.clip_value = check_positive("clip_value", clip_value)
+        self.clip_norm = check_positive("clip_norm", clip_norm)
         self.reduction, self.smoothing = reduction, smoothing
         self.rng = np.random.default_rng(rng)
         self.step = 0

@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "examples"))
 
+data = Path(os.environ.get("MINIRNN_DATA", "nowhere")).resolve() / "tinyshakespeare.txt"
+TINY_SHAKESPEARE = data if data.is_file() else None
 TEXT = "To the north, the sea; to the south, the sea.\nWhat is there between? A stone, a bell, and me.\n" * 12
 
 # A slow machine is no failure, and the same tests run everywhere.

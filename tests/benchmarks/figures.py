@@ -46,7 +46,14 @@ def smoothed_losses(ids, V, seed, plain):
         p[...] = rng.normal(0, 0.01, p.shape) if "W" in name else 0
     if not plain:
         trainer = minirnn.Trainer(
-            model, minirnn.Adagrad(0.1), ids, batch_size=1, seq_length=25, clip_value=5.0, reduction="sum", smoothing=0.999
+            model,
+            minirnn.Adagrad(0.1),
+            ids,
+            batch_size=1,
+            seq_length=25,
+            clip_value=5.0,
+            reduction="sum",
+            smoothing=0.999,
         )
         return [report.smooth_loss for report in trainer.steps(10_001) if report.step in (1_001, 10_001)]
     params = {name.removeprefix("rnn0."): p for name, p in model.params.items()}
@@ -74,8 +81,9 @@ def main():
     for label, plain in (("minirnn", False), ("plain loop", True)):
         losses = np.array([smoothed_losses(ids, len(vocab), seed, plain) for seed in range(args.seeds)])
         for column, iteration in enumerate(("1,000", "10,000")):
-            values = ", ".join(f"{value:.1f}" for value in sorted(losses[:, column]))
-            print(f"{label}, smoothed loss at iteration {iteration}: median {np.median(losses[:, column]):.1f} of {values}")
+            values, median = sorted(losses[:, column]), np.median(losses[:, column])
+            print(f"{label}, smoothed loss at iteration {iteration}: median {median:.1f}", end=" of ")
+            print(*(f"{value:.1f}" for value in values))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/steps.py [--rounds 12] [CONFIGURATION ...]
 
-A step is forward, backward, clipping and Adagrad, in single precision (the plain loop in double, as it was written), on
-random tokens. The contestants run in turn, some steps each, with a pause before each turn: worker threads spin for a while
-after their last task, and would take the next contestant's processor. Medians over all steps are printed, and how many
-times longer than ours the others take. Run it on a machine that does nothing else; it asserts nothing.
+A step is forward, backward, clipping and Adagrad, in single precision (the plain loop in double, as it was written),
+on random tokens. The contestants run in turn, some steps each, with a pause before each turn: worker threads spin for
+a while after their last task, and would take the next contestant's processor. Medians over all steps are printed, and
+how many times longer than ours the others take. Run it on a machine that does nothing else; it asserts nothing.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def plain_step(cell, V, H, layers, B, T):
     states = [np.zeros((H, 1))] * B
 
     def step():
-        total = {name: 0.0 for name in params}
+        total = dict.fromkeys(params, 0.0)
         for b in range(B):
             _, grads, states[b] = reference.loss_and_grads(params, x[b], y[b], states[b])
             total = {name: total[name] + grads[name] for name in params} if B > 1 else grads

@@ -1,0 +1,230 @@
+"""The example from its command line: what it finds to read, what it leaves behind, how it fails."""
+
+import hashlib
+import io
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import char_shakespeare
+import pytest
+import support
+from conftest import ROOT, TINY_SHAKESPEARE
+
+import minirnn
+
+QUICK = ["--hidden", "8", "--batch-size", "2", "--seq-length", "10", "--steps", "40", "--report-every", "20"]
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(autouse=True)
+def a_user_without_anything(monkeypatch, tmp_path):
+    """No data folder, an empty cache, no network, and an empty current folder."""
+    monkeypatch.delenv("MINIRNN_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    monkeypatch.setattr(sys, "argv", ["char_shakespeare.py"])
+    monkeypatch.chdir(tmp_path)
+
+
+def no_network(url, timeout):
+    assert timeout == 5
+    raise urllib.error.URLError("no network here")
+
+
+def test_a_run_reports_samples_and_leaves_a_model_and_a_picture(text_file, tmp_path, capsys):
+    assert char_shakespeare.main(["--text", str(text_file), "--sample-every", "20", *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"text: .*text.txt \(1,128 characters\), asked for with --text", out)
+    assert re.search(
+        r"step 20/40  epoch 0\.\d\d  loss 2\.\d+ nats, \d\.\d+ bits  validation 2\.\d+  [\d,]+ characters/s", out
+    )
+    assert "----- sample at step 20" in out and "----- the best model's sample" in out
+    assert (tmp_path / "runs/shakespeare/loss.png").read_bytes().startswith(PNG)
+    model, vocab = minirnn.load_model(tmp_path / "runs/shakespeare/model.npz")
+    assert model.config.hidden_size == 8 and vocab.tokens == sorted(set(text_file.read_text()))
+
+
+def test_the_same_seed_gives_the_same_run(text_file, capsys):
+    runs = []
+    for out, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        assert char_shakespeare.main(["--text", str(text_file), "--seed", seed, "--out", out, *QUICK]) == 0
+        capsys.readouterr()
+        runs.append(Path(out, "model.npz").read_bytes())
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_karpathys_preset_sums_and_uses_the_whole_text(text_file, capsys):
+    assert (
+        char_shakespeare.main(
+            ["--text", str(text_file), "--preset", "karpathy", "--steps", "50", "--report-every", "50"]
+        )
+        == 0
+    )
+    out = capsys.readouterr().out
+    assert "1,128 characters to train on, 0 to validate" in out and "1 sequences x 25 characters" in out
+    loss, total = map(float, re.search(r"loss ([\d.]+) nats.*\(sum over 25: ([\d.]+)\)", out).groups())
+    assert total == pytest.approx(25 * loss, abs=0.02)
+
+
+@pytest.mark.skipif(TINY_SHAKESPEARE is None, reason="needs tinyshakespeare.txt in the folder MINIRNN_DATA")
+def test_karpathys_preset_falls_as_min_char_rnn_did(capsys):
+    found = {1000: [], 10_000: []}
+    for seed in ("1", "2", "3"):
+        arguments = ["--text", str(TINY_SHAKESPEARE), "--preset", "karpathy", "--steps", "10000", "--seed", seed]
+        assert char_shakespeare.main(arguments) == 0
+        for step, total in re.findall(r"step (\d+)/10000 .*\(sum over 25: ([\d.]+)\)", capsys.readouterr().out):
+            if int(step) in found:
+                found[int(step)].append(float(total))
+    assert 83 < statistics.median(found[1000]) < 90
+    assert 50 < statistics.median(found[10_000]) < 57
+
+
+# --- where the text comes from ----------------------------------------------------------------------
+
+
+def put(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def deliver(monkeypatch, data, sha256=None):
+    monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: io.BytesIO(data))
+    monkeypatch.setattr(support, "SHA256", sha256 or hashlib.sha256(data).hexdigest())
+
+
+def test_text_is_looked_for_in_order(tmp_path, monkeypatch):
+    def found():
+        text, line = support.find_text(None)
+        return text[:10], line
+
+    text, line = found()
+    assert text == "THE WINTER" and line.endswith("not downloaded: <urlopen error no network here>")
+    deliver(monkeypatch, b"downloaded text")
+    assert found() == (
+        "downloaded",
+        f"text: {support.URL} (15 characters), downloaded; kept in {tmp_path}/cache/minirnn/tinyshakespeare.txt",
+    )
+    monkeypatch.setattr(urllib.request, "urlopen", None)  # from here on the network is not asked
+    text, line = found()
+    assert text == "downloaded" and line.endswith("found in the cache")
+    put(tmp_path / "data/tinyshakespeare.txt", "from the folder")
+    monkeypatch.setenv("MINIRNN_DATA", str(tmp_path / "data"))
+    text, line = found()
+    assert text == "from the f" and line.endswith("found in the folder MINIRNN_DATA")
+    put(tmp_path / "mine.txt", "my own text")
+    text, line = support.find_text("mine.txt")
+    assert text == "my own text" and line.endswith("asked for with --text")
+
+
+def test_an_empty_data_folder_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINIRNN_DATA", str(tmp_path))
+    assert support.find_text(None, offline=True)[0].startswith("THE WINTER FERRY")
+
+
+def test_offline_asks_no_network(monkeypatch):
+    monkeypatch.setattr(urllib.request, "urlopen", None)
+    assert support.find_text(None, offline=True)[1].endswith("not downloaded: --offline forbids it")
+
+
+def test_a_download_that_is_not_tiny_shakespeare_is_not_used(tmp_path, monkeypatch):
+    deliver(monkeypatch, b"a page that says log in first", "0" * 64)
+    text, line = support.find_text(None)
+    assert text.startswith("THE WINTER FERRY") and "its sha256 is not 000000000000..." in line
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    deliver(monkeypatch, b"downloaded text")
+    text, line = support.find_text(None)
+    assert text == "downloaded text" and "cannot be kept for the next time" in line
+
+
+def test_the_play_is_ascii_long_enough_and_laid_out_as_a_script():
+    play = support.PLAY.read_text(encoding="ascii")
+    assert len(play) >= 60_000 and play.endswith("\n") and max(map(len, play.splitlines())) <= 75
+    speeches = [block for block in play.split("\n\n") if re.match(r"[A-Z]+:\n", block)]
+    assert len(speeches) > 400 and len({speech.split(":")[0] for speech in speeches}) == 10
+
+
+# --- what goes wrong --------------------------------------------------------------------------------
+
+
+def fails(capsys, *arguments):
+    assert char_shakespeare.main([*arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and captured.err.startswith("char_shakespeare.py: ")
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("data", "arguments", "message"),
+    [
+        (None, [], "cannot use text.txt: No such file or directory; check that it exists"),
+        (b"", [], "text.txt is empty"),
+        (b"caf\xe9" * 99, [], "byte 0xe9 at offset 3 cannot be decoded; name the file's encoding with --encoding"),
+        (b"short", [], r"5 tokens are too few: B = 32 sequences of T = 25 steps need B\*T \+ 1 = 801"),
+        (
+            b"a" * 25,
+            ["--batch-size", "1", "--seq-length", "21", "--valid", "0.05"],
+            "evaluation needs at least 2 tokens",
+        ),
+        (b"abc" * 999, ["--prime", "abcX"], "not in the vocabulary of 3 chars: 'X'"),
+        (b"abc" * 999, ["--temperature", "-1"], "temperature must be at least 0"),
+        (b"abc" * 999, ["--temperature", "nan"], "temperature must be at least 0 .*, got nan"),
+        (b"abc" * 999, ["--learning-rate", "0"], "learning_rate must be greater than 0, got 0"),
+        (b"abc" * 999, ["--clip-norm", "nan"], "clip_norm must be greater than 0, got nan"),
+        (b"abc" * 999, ["--encoding", "klingon"], "unknown encoding 'klingon'"),
+        (b"abc" * 999, ["--learning-rate", "1e38"], r"training diverged at step \d+"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, capsys, data, arguments, message):
+    if data is not None:
+        (tmp_path / "text.txt").write_bytes(data)
+    assert re.search(message, fails(capsys, "--text", "text.txt", *arguments))
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--steps", "0"], ["--hidden", "x"], ["--valid", "1"], ["--preset", "none"], ["--seed", "-1"]]
+)
+def test_impossible_options_are_refused_by_the_command_line(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        char_shakespeare.main(arguments)
+    assert caught.value.code == 2
+    assert "error: argument " + arguments[0] in capsys.readouterr().err
+
+
+def test_an_output_folder_that_cannot_be_written_is_noticed_before_training(tmp_path, text_file, capsys):
+    (tmp_path / "taken").write_text("a file")
+    assert "cannot use taken/run: Not a directory" in fails(
+        capsys, "--text", str(text_file), "--out", "taken/run", *QUICK
+    )
+
+
+def test_divergence_leaves_the_last_good_model(text_file, capsys):
+    arguments = ["--text", str(text_file), "--out", "run", *QUICK]
+    assert char_shakespeare.main(arguments) == 0
+    capsys.readouterr()
+    before = Path("run/model.npz").read_bytes()
+    assert "diverged" in fails(capsys, *arguments, "--learning-rate", "1e38")
+    assert Path("run/model.npz").read_bytes() == before
+
+
+def test_control_c_finishes_the_step_and_writes_what_there_is(tmp_path, text_file):
+    command = [sys.executable, str(ROOT / "examples/char_shakespeare.py"), "--text", str(text_file), *QUICK]
+    with subprocess.Popen([*command, "--steps", "1000000"], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as run:
+        for line in run.stdout:
+            if line.startswith("step 20/"):
+                run.send_signal(signal.SIGINT)
+                break
+        rest = run.stdout.read()
+    assert run.returncode == 130
+    assert "----- the best model's sample" in rest and "written: " in rest
+    minirnn.load_model(tmp_path / "runs/shakespeare/model.npz")
+    assert (tmp_path / "runs/shakespeare/loss.png").read_bytes().startswith(PNG)
