@@ -82,6 +82,8 @@ def run(program: Callable[[], int]) -> int:
         sentence = f"cannot use {error.filename}: {error.strerror}; check that it exists and that you may access it"
     except (ValueError, FloatingPointError) as error:
         sentence = str(error)
+    except KeyboardInterrupt:
+        return 130
     print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)
     return 2
 
