@@ -10,6 +10,10 @@ output layer, ``"embedding"`` is the table. Gradients come back under the same n
 
 The model holds no state: the hidden state passes in and out of every call. Whoever evaluates or samples brings a
 state of their own, and the training run's is never touched.
+
+Sequences of different lengths need no mask inside a cell. A causal network never looks right, so padding at the end
+of a sequence can only matter to the loss, where it weighs nothing, and to the final state, which is taken at the
+sequence's own length.
 """
 
 from dataclasses import dataclass
@@ -19,10 +23,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from minirnn import ops, rnn
+from minirnn import gru, lstm, ops, rnn
 from minirnn.ops import Array, Params, Rng, State
 
-CELLS: dict[str, ModuleType] = {"rnn": rnn}
+ModelState = tuple[State, ...]  # one cell state per layer
+CELLS: dict[str, ModuleType] = {"rnn": rnn, "gru": gru, "lstm": lstm}
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,9 @@ class ModelConfig:
     dropout : float
         Probability of dropping an entry of the embedding and of each layer's output while training. The recurrence
         is never dropped (Zaremba, Sutskever and Vinyals, 2014).
+    tie_weights : bool
+        Use the embedding table as the output layer's weights too (Press and Wolf, 2017); needs embedding_size equal
+        to hidden_size. There is no ``"Why"`` then.
     """
 
     cell: str
@@ -52,6 +60,7 @@ class ModelConfig:
     layers: int = 1
     embedding_size: int | None = None
     dropout: float = 0.0
+    tie_weights: bool = False
 
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
@@ -64,6 +73,75 @@ class ModelConfig:
                 raise ValueError(f"{name} must be an integer of at least 1, got {size!r}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.tie_weights and self.embedding_size != self.hidden_size:
+            sizes_given = f"{self.embedding_size} and {self.hidden_size}"
+            raise ValueError(f"tied weights need embedding_size equal to hidden_size, got {sizes_given}")
+
+
+# --- what all models share: ids -> input vectors -> cell -> ... -> cell -------------------------------
+
+
+def init_stack(config: ModelConfig, rng: np.random.Generator, dtype: DTypeLike) -> Params:
+    """Draw the parameters of embedding and cells; embedding vectors have a length of about one."""
+    V, H, D = config.vocab_size, config.hidden_size, config.embedding_size
+    params: Params = {}
+    if D is not None:
+        params["embedding"] = (rng.standard_normal((V, D)) * D**-0.5).astype(dtype)
+    for layer in range(config.layers):
+        input_size = (D or V) if layer == 0 else H
+        for name, p in CELLS[config.cell].init(input_size, H, rng, dtype).items():
+            params[f"rnn{layer}.{name}"] = p
+    return params
+
+
+def stack_forward(
+    config: ModelConfig, params: Params, ids: ArrayLike, state: ModelState, rng: np.random.Generator | None
+) -> tuple[Array, ModelState, tuple]:
+    """Ids (T, B) to the top layer's h (T, H, B), the final state, and the cache of everything on the way."""
+    if np.ndim(ids) != 2 or np.size(ids) == 0:
+        raise ValueError(f"token ids must have shape (T, B) with T, B >= 1, got {np.shape(ids)}")
+    if len(state) != config.layers:
+        raise ValueError(f"the state must hold one cell state for each of {config.layers} layers, got {len(state)}")
+
+    if config.embedding_size is None:
+        h = ops.one_hot(ids, config.vocab_size, params["rnn0.Wxh"].dtype)  # (T, V, B)
+        embedding_cache = mask = None
+    else:
+        h, embedding_cache = ops.embedding_forward(ids, params["embedding"])  # (T, D, B)
+        h, mask = ops.dropout_forward(h, config.dropout, rng)
+    final, layer_caches = [], []
+    for layer in range(config.layers):
+        prefix = f"rnn{layer}."
+        cell_params = {name.removeprefix(prefix): p for name, p in params.items() if name.startswith(prefix)}
+        h, layer_state, cell_cache = CELLS[config.cell].forward(cell_params, h, state[layer])  # (T, H, B)
+        h, layer_mask = ops.dropout_forward(h, config.dropout, rng)
+        final.append(layer_state)
+        layer_caches.append((cell_cache, layer_mask))
+    return h, tuple(final), (embedding_cache, mask, layer_caches)
+
+
+def stack_backward(config: ModelConfig, dh: Array, cache: tuple) -> Params:
+    """Walk :func:`stack_forward` from its end: every line there has its inverse here."""
+    embedding_cache, mask, layer_caches = cache
+    grads: Params = {}
+    for layer in reversed(range(config.layers)):
+        cell_cache, layer_mask = layer_caches[layer]
+        dh = ops.dropout_backward(dh, layer_mask)
+        # Truncation: the final state went on into the next slice, but no gradient comes back from there.
+        dh, _, cell_grads = CELLS[config.cell].backward(dh, cell_cache, dstate=None)
+        for name, g in cell_grads.items():
+            grads[f"rnn{layer}.{name}"] = g
+    if embedding_cache is not None:
+        grads["embedding"] = ops.embedding_backward(ops.dropout_backward(dh, mask), embedding_cache)
+    return grads
+
+
+def check_lengths(lengths: ArrayLike, T: int, B: int) -> Array:
+    """Return ``lengths`` as an integer array (B,) with entries in 1..T, or raise ValueError."""
+    lengths = np.asarray(lengths)
+    if lengths.shape != (B,) or lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.max() > T:
+        raise ValueError(f"lengths must be {B} integers in 1..{T}, one for each sequence, got {lengths.tolist()}")
+    return lengths
 
 
 class LanguageModel:
@@ -82,17 +160,11 @@ class LanguageModel:
 
     @classmethod
     def init(cls, config: ModelConfig, rng: Rng, dtype: DTypeLike = np.float32) -> "LanguageModel":
-        """Draw a model's parameters: the output layer from +-1/sqrt(H), embeddings of length about one."""
-        rng = np.random.default_rng(rng)
-        V, H, D = config.vocab_size, config.hidden_size, config.embedding_size
-        params: Params = {}
-        if D is not None:
-            params["embedding"] = (rng.standard_normal((V, D)) * D**-0.5).astype(dtype)
-        for layer in range(config.layers):
-            input_size = (D or V) if layer == 0 else H
-            for name, p in CELLS[config.cell].init(input_size, H, rng, dtype).items():
-                params[f"rnn{layer}.{name}"] = p
-        params["Why"] = rng.uniform(-(H**-0.5), H**-0.5, (V, H)).astype(dtype)
+        """Draw a model's parameters; those of the output layer uniformly from +-1/sqrt(H)."""
+        rng, V, H = np.random.default_rng(rng), config.vocab_size, config.hidden_size
+        params = init_stack(config, rng, dtype)
+        if not config.tie_weights:
+            params["Why"] = rng.uniform(-(H**-0.5), H**-0.5, (V, H)).astype(dtype)
         params["by"] = np.zeros((V, 1), dtype)
         return cls(config, params)
 
@@ -105,66 +177,14 @@ class LanguageModel:
         """The same model in another precision; the parameters are copied."""
         return LanguageModel(self.config, {name: p.astype(dtype) for name, p in self.params.items()})
 
-    def zero_state(self, batch_size: int) -> tuple[State, ...]:
+    def zero_state(self, batch_size: int) -> ModelState:
         """The state before anything was read: one cell state per layer."""
         zero_state, H = CELLS[self.config.cell].zero_state, self.config.hidden_size
         return tuple(zero_state(H, batch_size, self.dtype) for _ in range(self.config.layers))
 
-    def _cell_params(self, layer: int) -> Params:
-        """The parameters of one cell under its own short names."""
-        prefix = f"rnn{layer}."
-        return {name.removeprefix(prefix): p for name, p in self.params.items() if name.startswith(prefix)}
-
-    # --- the pipeline, forward and backward ---------------------------------------------------------
-
-    def _forward(
-        self, ids: ArrayLike, state: tuple[State, ...], rng: np.random.Generator | None = None
-    ) -> tuple[Array, tuple[State, ...], tuple]:
-        """Ids (T, B) to logits (V, N), the final state, and the cache of everything on the way."""
-        config, params, cell = self.config, self.params, CELLS[self.config.cell]
-        if np.ndim(ids) != 2 or np.size(ids) == 0:
-            raise ValueError(f"token ids must have shape (T, B) with T, B >= 1, got {np.shape(ids)}")
-        if len(state) != config.layers:
-            raise ValueError(f"the state must hold one cell state for each of {config.layers} layers, got {len(state)}")
-
-        if config.embedding_size is None:
-            h = ops.one_hot(ids, config.vocab_size, self.dtype)  # (T, V, B)
-            embedding_cache = mask = None
-        else:
-            h, embedding_cache = ops.embedding_forward(ids, params["embedding"])  # (T, D, B)
-            h, mask = ops.dropout_forward(h, config.dropout, rng)
-        final, layer_caches = [], []
-        for layer in range(config.layers):
-            h, layer_state, cell_cache = cell.forward(self._cell_params(layer), h, state[layer])  # (T, H, B)
-            h, layer_mask = ops.dropout_forward(h, config.dropout, rng)
-            final.append(layer_state)
-            layer_caches.append((cell_cache, layer_mask))
-        logits, linear_cache = ops.linear_forward(ops.to_bag(h), params["Why"], params["by"])  # (V, N)
-        return logits, tuple(final), (len(h), embedding_cache, mask, layer_caches, linear_cache)
-
-    def _backward(self, dlogits: Array, cache: tuple) -> Params:
-        """Walk the pipeline of :meth:`_forward` from its end: every line there has its inverse here."""
-        T, embedding_cache, mask, layer_caches, linear_cache = cache
-        cell, grads = CELLS[self.config.cell], {}
-
-        dbag, grads["Why"], grads["by"] = ops.linear_backward(dlogits, linear_cache)
-        dh = ops.from_bag(dbag, T)  # (T, H, B)
-        for layer in reversed(range(self.config.layers)):
-            cell_cache, layer_mask = layer_caches[layer]
-            dh = ops.dropout_backward(dh, layer_mask)
-            # Truncation: the final state went on into the next slice, but no gradient comes back from there.
-            dh, _, cell_grads = cell.backward(dh, cell_cache, dstate=None)
-            for name, g in cell_grads.items():
-                grads[f"rnn{layer}.{name}"] = g
-        if embedding_cache is not None:
-            grads["embedding"] = ops.embedding_backward(ops.dropout_backward(dh, mask), embedding_cache)
-        return grads
-
-    # --- what users call ----------------------------------------------------------------------------
-
     def loss(
-        self, x: ArrayLike, y: ArrayLike, state: tuple[State, ...], reduction: str = "mean"
-    ) -> tuple[Any, tuple[State, ...]]:
+        self, x: ArrayLike, y: ArrayLike, state: ModelState, reduction: str = "mean", lengths: ArrayLike | None = None
+    ) -> tuple[Any, ModelState]:
         """Cross-entropy of the targets ``y`` (T, B) given the inputs ``x`` (T, B), without dropout.
 
         Parameters
@@ -174,58 +194,91 @@ class LanguageModel:
         state : tuple
             One cell state per layer, from :meth:`zero_state` or an earlier call.
         reduction : {"mean", "sum"}
-            "mean": nats per token, over all T*B tokens. "sum": nats summed over time and averaged over the
-            batch, T times the mean, as in min-char-rnn and the TensorFlow PTB tutorial.
+            "mean": nats per token, over all tokens. "sum": nats summed over time and averaged over the batch, T
+            times the mean, as in min-char-rnn and the TensorFlow PTB tutorial.
+        lengths : int array (B,), optional
+            How many tokens of each sequence are real; the rest is padding (any valid ids) and counts nothing.
 
         Returns
         -------
         loss : scalar
         state : tuple
-            The state after the last step.
+            The state after the last step, with ``lengths`` after each sequence's own last.
 
         Raises
         ------
         ValueError
-            If shapes do not fit, or an id is outside the vocabulary.
+            If shapes do not fit, an id is outside the vocabulary, or a length outside 1..T.
         """
-        logits, state, _ = self._forward(x, state)
-        loss, _ = ops.cross_entropy_forward(logits, *bag_targets(x, y, reduction))
+        loss, _, state, _ = self._loss(x, y, state, None, reduction, lengths)
         return loss, state
 
     def loss_and_grads(
         self,
         x: ArrayLike,
         y: ArrayLike,
-        state: tuple[State, ...],
+        state: ModelState,
         rng: np.random.Generator | None = None,
         reduction: str = "mean",
-    ) -> tuple[Any, Params, tuple[State, ...]]:
-        """The loss as :meth:`loss` gives it, its gradient for every parameter, and the state after the last step.
+        lengths: ArrayLike | None = None,
+    ) -> tuple[Any, Params, ModelState]:
+        """The loss as :meth:`loss` gives it, its gradient for every parameter, and the final state.
 
         ``rng`` draws the dropout masks; without it nothing is dropped. Carrying the returned state into the next
         slice, and not its gradient, is truncated back-propagation through time (Williams and Peng, 1990).
         """
-        logits, state, cache = self._forward(x, state, rng)
-        loss, loss_cache = ops.cross_entropy_forward(logits, *bag_targets(x, y, reduction))
-        return loss, self._backward(ops.cross_entropy_backward(loss_cache), cache), state
+        loss, loss_cache, state, (stack_cache, linear_cache, T) = self._loss(x, y, state, rng, reduction, lengths)
+        dlogits = ops.cross_entropy_backward(loss_cache)
+        dbag, dWhy, dby = ops.linear_backward(dlogits, linear_cache)
+        grads = stack_backward(self.config, ops.from_bag(dbag, T), stack_cache)
+        if self.config.tie_weights:
+            grads["embedding"] += dWhy  # one table used twice: its gradients add up
+        else:
+            grads["Why"] = dWhy
+        grads["by"] = dby
+        return loss, grads, state
 
-    def logits(self, x: ArrayLike, state: tuple[State, ...]) -> tuple[Array, tuple[State, ...]]:
+    def logits(self, x: ArrayLike, state: ModelState) -> tuple[Array, ModelState]:
         """Unnormalized log-probabilities (T, V, B) of each next token, and the state after the last step."""
-        logits, state, _ = self._forward(x, state)
+        logits, state, _ = self._forward(x, state, None)
         return ops.from_bag(logits, len(np.asarray(x))), state
 
-    def predict(self, x: ArrayLike, state: tuple[State, ...]) -> tuple[Array, tuple[State, ...]]:
+    def predict(self, x: ArrayLike, state: ModelState) -> tuple[Array, ModelState]:
         """The most probable next token after each step, ids (T, B), and the state after the last step."""
         logits, state = self.logits(x, state)
         return logits.argmax(axis=1), state
 
+    def _forward(
+        self, x: ArrayLike, state: ModelState, rng: np.random.Generator | None
+    ) -> tuple[Array, ModelState, tuple]:
+        """Ids (T, B) to logits (V, N), the final state, and the cache."""
+        h, state, stack_cache = stack_forward(self.config, self.params, x, state, rng)
+        Why = self.params["embedding" if self.config.tie_weights else "Why"]
+        logits, linear_cache = ops.linear_forward(ops.to_bag(h), Why, self.params["by"])
+        return logits, state, (stack_cache, linear_cache, len(h))
 
-def bag_targets(x: ArrayLike, y: ArrayLike, reduction: str) -> tuple[Array, Array]:
-    """Targets (T, B) laid out as the bag (N,), and the weight of each token in the loss."""
-    y = np.asarray(y)
-    if y.shape != np.shape(x):
-        raise ValueError(f"targets must have the shape of the inputs, {np.shape(x)}, got {y.shape}")
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'reduction must be "mean" or "sum", got {reduction!r}')
-    T, B = y.shape
-    return y.reshape(-1), np.full(T * B, 1 / (T * B) if reduction == "mean" else 1 / B)
+    def _loss(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        state: ModelState,
+        rng: np.random.Generator | None,
+        reduction: str,
+        lengths: ArrayLike | None,
+    ) -> tuple[Any, tuple, ModelState, tuple]:
+        """The loss and its cache, the final state, and the cache of the forward pass."""
+        logits, state, cache = self._forward(x, state, rng)
+        if np.shape(y) != np.shape(x):
+            raise ValueError(f"targets must have the shape of the inputs, {np.shape(x)}, got {np.shape(y)}")
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f'reduction must be "mean" or "sum", got {reduction!r}')
+        T, B = np.shape(y)
+        real: Array = np.ones((T, B))
+        if lengths is not None:
+            lengths = check_lengths(lengths, T, B)
+            real = np.arange(T)[:, None] < lengths  # (T, B): the rest is padding
+            cell, (_, _, layer_caches) = CELLS[self.config.cell], cache[0]
+            state = tuple(cell.state_at(cell_cache, lengths) for cell_cache, _ in layer_caches)
+        weights = real.reshape(-1) / (real.sum() if reduction == "mean" else B)
+        loss, loss_cache = ops.cross_entropy_forward(logits, np.reshape(y, -1), weights)
+        return loss, loss_cache, state, cache

@@ -42,6 +42,11 @@ def from_bag(bag: Array, T: int) -> Array:
     return np.ascontiguousarray(bag.reshape(len(bag), T, -1).transpose(1, 0, 2))
 
 
+def pick(hs: Array, steps: Array) -> Array:
+    """Column b of the result (H, B) is ``hs[steps[b], :, b]``: each sequence at a step of its own."""
+    return np.ascontiguousarray(hs[steps, :, np.arange(hs.shape[2])].T)
+
+
 # --- token ids become columns -----------------------------------------------------------------------
 
 
@@ -87,8 +92,10 @@ def embedding_forward(ids: ArrayLike, table: Array) -> tuple[Array, tuple]:
 def embedding_backward(dx: Array, cache: tuple) -> Array:
     """Gradient of the table (V, D) from ``dx`` (T, D, B): a row gathers from every place its token stood."""
     ids, shape = cache
+    order = np.argsort(ids, axis=None, kind="stable")  # equal ids side by side, so that each row is one sum
+    rows, starts = np.unique(ids.reshape(-1)[order], return_index=True)
     dtable = np.zeros(shape, dx.dtype)
-    np.add.at(dtable, ids, dx.transpose(0, 2, 1))
+    dtable[rows] = np.add.reduceat(to_bag(dx).T[order], starts)
     return dtable
 
 
@@ -151,10 +158,11 @@ def cross_entropy_forward(logits: Array, targets: Array, weights: Array) -> tupl
     columns = np.arange(len(targets))
     # A shift of the whole column cancels in the softmax; the largest logit at 0 keeps exp from overflowing.
     shifted = logits - logits.real.max(axis=0)
-    unnormalized = np.exp(shifted)
+    correct = shifted[targets, columns]
+    unnormalized = np.exp(shifted, out=shifted)
     Z = unnormalized.sum(axis=0)
-    weights = np.asarray(weights, shifted.real.dtype)
-    loss = (weights * (np.log(Z) - shifted[targets, columns])).sum()
+    weights = np.asarray(weights, Z.real.dtype)
+    loss = (weights * (np.log(Z) - correct)).sum()
     return loss, (unnormalized, Z, targets, weights)
 
 
@@ -169,7 +177,7 @@ def cross_entropy_backward(cache: tuple) -> Array:
 # --- what is asked of arguments ---------------------------------------------------------------------
 
 
-def check_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
+def check_shape(name: str, array: ArrayLike, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless ``array`` has exactly ``shape``: broadcasting would hide the mistake."""
     if np.shape(array) != shape:
         raise ValueError(f"{name} must have shape {shape}, got {np.shape(array)}")
@@ -207,3 +215,16 @@ def check_cell_input(params: Params, x: ArrayLike, state: State) -> tuple[Array,
         if given.dtype.kind == "c":
             dtype = np.result_type(dtype, np.complex64)
     return x.astype(dtype, copy=False), tuple(s.astype(dtype, copy=False) for s in state)
+
+
+def check_cell_gradient(dh: ArrayLike, dstate: State | None, h: Array, states: int = 1) -> tuple[Array, State]:
+    """Return ``dh`` (T, H, B) and ``dstate``'s arrays (H, B) in the precision of ``h``, or say what does not fit.
+
+    No ``dstate`` means zero: nothing comes back from beyond the last step.
+    """
+    if dstate is None:
+        dstate = (np.zeros_like(h[0]),) * states
+    check_shape("dh", dh, h.shape)
+    for i, ds in enumerate(dstate):
+        check_shape(f"dstate[{i}]", ds, h[0].shape)
+    return np.asarray(dh, h.dtype), tuple(np.asarray(ds, h.dtype) for ds in dstate)

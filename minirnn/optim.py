@@ -5,6 +5,7 @@ functions and ``step`` work in place: for ten million parameters the memory traf
 than the arithmetic.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,6 +21,21 @@ def blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
     rows = max(1, BLOCK * len(first) // max(first.size, 1))
     for i in range(0, len(first), rows):
         yield tuple(array[i : i + rows] for array in arrays)
+
+
+def touched_blocks(g: Array, *arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """Like :func:`blocks`, without the rows whose gradient ``g`` is zero: most of an embedding table's.
+
+    Only for rules that leave such rows as they are (SGD, Adagrad, not RMSProp or Adam); for those it is exact.
+    """
+    if 2 * np.count_nonzero(g.reshape(len(g), -1)[:, 0]) > len(g):  # a glance at one column: a dense gradient
+        yield from blocks(g, *arrays)
+        return
+    rows = np.flatnonzero(g.reshape(len(g), -1).any(axis=1))
+    picked = tuple(array[rows] for array in (g, *arrays))
+    yield picked
+    for array, updated in zip(arrays, picked[1:], strict=True):
+        array[rows] = updated
 
 
 # --- clipping ---------------------------------------------------------------------------------------
@@ -75,7 +91,7 @@ class SGD:
         """Update ``params`` in place."""
         check_grads(params, grads)
         for name in params:
-            for p, g in blocks(params[name], grads[name]):
+            for g, p in touched_blocks(grads[name], params[name]):
                 p -= self.learning_rate * g
 
 
@@ -103,9 +119,111 @@ class Adagrad:
         for name in params:
             if name not in self.state:
                 self.state[name] = np.zeros_like(params[name])
-            for p, g, memory in blocks(params[name], grads[name], self.state[name]):
+            for g, p, memory in touched_blocks(grads[name], params[name], self.state[name]):
                 memory += g * g
                 p -= self.learning_rate * g / np.sqrt(memory + 1e-8)
+
+
+class RMSProp:
+    """RMSProp: steps relative to a moving average of squared gradients (Tieleman and Hinton, 2012)::
+
+        average = decay * average + (1 - decay) * g * g
+        p -= learning_rate * g / (sqrt(average) + 1e-8)
+
+    Attributes
+    ----------
+    learning_rate : float
+        May be changed between steps.
+    state : dict
+        Each parameter's ``average`` under the parameter's name.
+    """
+
+    def __init__(self, learning_rate: float, decay: float = 0.95):
+        self.learning_rate = check_positive("learning_rate", learning_rate)
+        self.decay = check_decay("decay", decay)
+        self.state: Params = {}
+
+    def step(self, params: Params, grads: Params) -> None:
+        """Update ``params`` in place."""
+        check_grads(params, grads)
+        for name in params:
+            if name not in self.state:
+                self.state[name] = np.zeros_like(params[name])
+            for g, p, average in blocks(grads[name], params[name], self.state[name]):
+                average *= self.decay
+                average += (1 - self.decay) * g * g
+                p -= self.learning_rate * g / (np.sqrt(average) + 1e-8)
+
+
+class Adam:
+    """Adam: RMSProp with momentum, both averages corrected for starting at zero (Kingma and Ba, 2015)::
+
+        m = beta1 * m + (1 - beta1) * g                 mhat = m / (1 - beta1**t)
+        v = beta2 * v + (1 - beta2) * g * g             vhat = v / (1 - beta2**t)
+        p -= learning_rate * mhat / (sqrt(vhat) + 1e-8)
+
+    Attributes
+    ----------
+    learning_rate : float
+        May be changed between steps.
+    state : dict
+        ``"m/NAME"`` and ``"v/NAME"`` for each parameter, and ``"t"``, the steps taken.
+    """
+
+    def __init__(self, learning_rate: float, beta1: float = 0.9, beta2: float = 0.999):
+        self.learning_rate = check_positive("learning_rate", learning_rate)
+        self.beta1, self.beta2 = check_decay("beta1", beta1), check_decay("beta2", beta2)
+        self.state: Params = {"t": np.zeros((), np.int64)}
+
+    def step(self, params: Params, grads: Params) -> None:
+        """Update ``params`` in place."""
+        check_grads(params, grads)
+        self.state["t"] = self.state["t"] + 1
+        t = int(self.state["t"])
+        # Both corrections are plain factors, so they can be moved out of the arrays: mhat = m / c1, vhat = v / c2.
+        c1, c2 = 1 - self.beta1**t, 1 - self.beta2**t
+        for name in params:
+            for slot in (f"m/{name}", f"v/{name}"):
+                if slot not in self.state:
+                    self.state[slot] = np.zeros_like(params[name])
+            for g, p, m, v in blocks(grads[name], params[name], self.state[f"m/{name}"], self.state[f"v/{name}"]):
+                m *= self.beta1
+                m += (1 - self.beta1) * g
+                v *= self.beta2
+                v += (1 - self.beta2) * g * g
+                p -= self.learning_rate / c1 * m / (np.sqrt(v / c2) + 1e-8)
+
+
+OPTIMIZERS = {"sgd": SGD, "adagrad": Adagrad, "rmsprop": RMSProp, "adam": Adam}
+
+# --- learning-rate schedules: the factor on the learning rate, as a function of the steps taken ------
+
+
+def epoch_decay(step: int, steps_per_epoch: int, constant_epochs: int, decay: float) -> float:
+    """1 for the first epochs, then multiplied by ``decay`` at the start of each (Zaremba et al., 2014)."""
+    return decay ** max(0, step // steps_per_epoch + 1 - constant_epochs)
+
+
+def exponential_decay(step: int, steps: int, decay: float) -> float:
+    """Multiplied by ``decay`` over every ``steps`` steps, smoothly."""
+    return decay ** (step / steps)
+
+
+def linear_decay(step: int, total: int) -> float:
+    """From 1 at the first step in a straight line to 0 after ``total`` steps."""
+    return max(0.0, 1 - step / total)
+
+
+def cosine_decay(step: int, total: int) -> float:
+    """From 1 to 0 along half a period of the cosine (Loshchilov and Hutter, 2017)."""
+    return 0.5 * (1 + math.cos(math.pi * min(1, step / total)))
+
+
+def check_decay(name: str, value: float) -> float:
+    """Return ``value`` if it is in [0, 1), else raise ValueError."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {value}")
+    return value
 
 
 def check_positive(name: str, value: float) -> float:

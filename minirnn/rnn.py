@@ -29,7 +29,7 @@ equations and names are those of Karpathy's min-char-rnn (2015).
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minirnn.ops import Array, Params, Rng, State, check_cell_input, check_shape, to_bag
+from minirnn.ops import Array, Params, Rng, State, check_cell_gradient, check_cell_input, pick, to_bag
 
 
 def init(input_size: int, hidden_size: int, rng: Rng, dtype: DTypeLike = np.float32) -> Params:
@@ -113,9 +113,7 @@ def backward(dh: Array, cache: tuple, dstate: State | None = None) -> tuple[Arra
     params, x, hs = cache
     Wxh, Whh = params["Wxh"], params["Whh"]
     h, hprev = hs[1:], hs[:-1]  # (T, H, B) each: hprev[t] is h[t-1]
-    dhnext = np.zeros_like(hs[0]) if dstate is None else dstate[0]  # (H, B), from beyond the end
-    check_shape("dh", dh, h.shape)
-    check_shape("dstate[0]", dhnext, hs[0].shape)
+    dh, (dhnext,) = check_cell_gradient(dh, dstate, h)  # dhnext (H, B): what comes back from beyond the end
 
     dtanh = 1 - h**2  # (T, H, B): h = tanh(a)  =>  dh/da = 1 - h**2
     da = np.empty_like(dtanh)
@@ -130,3 +128,9 @@ def backward(dh: Array, cache: tuple, dstate: State | None = None) -> tuple[Arra
         "bh": da_bag.sum(axis=1, keepdims=True),
     }
     return Wxh.T @ da, (dhnext,), grads
+
+
+def state_at(cache: tuple, lengths: Array) -> State:
+    """The state of each sequence b after its own ``lengths[b]`` steps, from the cache of :func:`forward`."""
+    _, _, hs = cache
+    return (pick(hs, lengths),)

@@ -79,15 +79,14 @@ class Vocabulary:
     def from_words(cls, text: str, max_size: int | None = None) -> "Vocabulary":
         """The words of a text, the most frequent first (ties in alphabetical order).
 
-        With ``max_size`` the rarest words are left out and stand for ``<unk>``, which then is a token itself.
+        ``max_size`` limits the vocabulary; one of its tokens then is ``<unk>``, for which all words left out stand.
         """
         if max_size is not None and max_size < 1:
             raise ValueError(f"max_size must be at least 1, got {max_size}")
         counts = Counter(split_words(text))
         words = sorted(counts, key=lambda word: (-counts[word], word))
-        if max_size is not None and len(words) > max_size:
-            words = [word for word in words if word != UNKNOWN][: max_size - 1]
-            words.append(UNKNOWN)
+        if max_size is not None and (UNKNOWN not in counts or len(words) > max_size):
+            words = [*[word for word in words if word != UNKNOWN][: max_size - 1], UNKNOWN]
         return cls(words, "words")
 
     def __len__(self) -> int:

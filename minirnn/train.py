@@ -6,7 +6,7 @@ hidden state that one batch ends with is the one the next begins with; it is zer
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
@@ -77,6 +77,8 @@ class Trainer:
     smoothing : float
         ``smooth_loss = smoothing * smooth_loss + (1 - smoothing) * loss``, which starts at the loss of guessing
         blindly, log V per token.
+    schedule : function, optional
+        Takes the steps done and returns the factor on the optimizer's learning rate; see :mod:`minirnn.optim`.
     rng : Generator or int
         Draws the dropout masks.
 
@@ -98,6 +100,7 @@ class Trainer:
         clip_norm: float = np.inf,
         reduction: str = "mean",
         smoothing: float = 0.99,
+        schedule: Callable[[int], float] | None = None,
         rng: Rng = 0,
     ):
         V = model.config.vocab_size
@@ -107,6 +110,7 @@ class Trainer:
         self.clip_value = check_positive("clip_value", clip_value)
         self.clip_norm = check_positive("clip_norm", clip_norm)
         self.reduction, self.smoothing = reduction, smoothing
+        self.schedule, self.learning_rate = schedule, optimizer.learning_rate
         self.rng = np.random.default_rng(rng)
         self.step = 0
         self.state = model.zero_state(batch_size)
@@ -156,6 +160,8 @@ class Trainer:
             )
         if self.clip_value < np.inf:
             clip_value(grads, self.clip_value)
+        if self.schedule is not None:
+            self.optimizer.learning_rate = self.learning_rate * self.schedule(self.step)
         self.optimizer.step(self.model.params, grads)
         self.state = state  # carried on; its gradient is not: truncated back-propagation through time
         return float(loss), norm

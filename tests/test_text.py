@@ -62,6 +62,7 @@ def test_words_are_sorted_by_frequency_and_cut():
     assert vocab.tokens == ["b", "<eos>", "a", "<unk>"] and len(vocab) == 4
     assert vocab.encode("a z b\n").tolist() == [2, 3, 0, 1]
     assert vocab.decode([2, 3, 0, 1, 0]) == "a <unk> b\nb"
+    assert Vocabulary.from_words(text, max_size=99).tokens == ["b", "<eos>", "a", "c", "d", "<unk>"]
     # A text that brings its own <unk>, as the Penn Treebank does, keeps one of it.
     assert Vocabulary.from_words("<unk> a <unk> b b b c", max_size=3).tokens == ["b", "a", "<unk>"]
 

@@ -22,17 +22,21 @@ import reference
 import minirnn
 from minirnn import CELLS
 
-# name: cell, V, H, layers, B, T
+# name: cell, V, H, layers, width of the embedding (None: one-hot), B, T
 CONFIGURATIONS = {
-    "karpathy": ("rnn", 65, 100, 1, 1, 25),
-    "tanh256": ("rnn", 65, 256, 1, 32, 50),
+    "karpathy": ("rnn", 65, 100, 1, None, 1, 25),
+    "tanh256": ("rnn", 65, 256, 1, None, 32, 50),
+    "charrnn": ("lstm", 65, 128, 2, None, 50, 50),
+    "goerner": ("gru", 98, 512, 3, None, 100, 30),
+    "ptb-small": ("lstm", 10_000, 200, 2, 200, 20, 20),
+    "ptb-medium": ("lstm", 10_000, 650, 2, 650, 20, 35),
 }
 
 
-def minirnn_step(cell, V, H, layers, B, T):
+def minirnn_step(cell, V, H, layers, D, B, T):
     """A function that trains this package's model by one step."""
     rng = np.random.default_rng(0)
-    model = minirnn.LanguageModel.init(minirnn.ModelConfig(cell, V, H, layers), rng)
+    model = minirnn.LanguageModel.init(minirnn.ModelConfig(cell, V, H, layers, D), rng)
     optimizer = minirnn.Adagrad(0.01)
     x, y = rng.integers(0, V, (2, T, B))
     state = model.zero_state(B)
@@ -49,9 +53,9 @@ def minirnn_step(cell, V, H, layers, B, T):
     return step
 
 
-def plain_step(cell, V, H, layers, B, T):
+def plain_step(cell, V, H, layers, D, B, T):
     """The same with the reference implementation, which knows one layer of tanh units and one sequence at a time."""
-    if (cell, layers) != ("rnn", 1):
+    if (cell, layers, D) != ("rnn", 1, None):
         return None
     rng = np.random.default_rng(0)
     model = minirnn.LanguageModel.init(minirnn.ModelConfig(cell, V, H), rng, np.float64)
@@ -70,24 +74,28 @@ def plain_step(cell, V, H, layers, B, T):
     return step
 
 
-def torch_step(cell, V, H, layers, B, T):
+def torch_step(cell, V, H, layers, D, B, T):
     """The same with PyTorch, or None where it is not installed."""
     try:
         import torch
     except ImportError:
         return None
     torch.manual_seed(0)
-    layer = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](V, H, layers)
+    layer = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](D or V, H, layers)
+    embedding = torch.nn.Embedding(V, D) if D else None
     output = torch.nn.Linear(H, V)
-    parameters = [*layer.parameters(), *output.parameters()]
+    parameters = [p for module in (embedding, layer, output) if module for p in module.parameters()]
     optimizer = torch.optim.Adagrad(parameters, lr=0.01)
     x, y = torch.randint(0, V, (2, T, B))
     state = torch.zeros(layers, B, H)
+    if cell == "lstm":
+        state = (state, state.clone())
 
     def step():
         nonlocal state
-        h, last = layer(torch.nn.functional.one_hot(x, V).float(), state)
-        state = last.detach()
+        inputs = embedding(x) if embedding else torch.nn.functional.one_hot(x, V).float()
+        h, last = layer(inputs, state)
+        state = tuple(s.detach() for s in last) if cell == "lstm" else last.detach()
         loss = torch.nn.functional.cross_entropy(output(h).reshape(-1, V), y.reshape(-1))
         optimizer.zero_grad()
         loss.backward()
@@ -127,11 +135,11 @@ def main():
     settings = {name: value for name, value in os.environ.items() if name.startswith(("OPENBLAS_", "OMP_", "MKL_"))}
     print(f"NumPy {np.__version__}, {os.cpu_count()} processors, {settings or 'no BLAS settings'}")
     for name in args.configurations or CONFIGURATIONS:
-        cell, V, H, layers, B, T = configuration = CONFIGURATIONS[name]
+        cell, V, H, layers, D, B, T = configuration = CONFIGURATIONS[name]
         makers = {"minirnn": minirnn_step, "plain loop": plain_step, "PyTorch": torch_step}
         contestants = {label: step for label, make in makers.items() if (step := make(*configuration))}
         medians = measure(contestants, args.rounds)
-        print(f"{name}: {cell}, V {V}, {layers} x {H}, B {B}, T {T}")
+        print(f"{name}: {cell}, V {V}, {layers} x {H}, {'one-hot' if D is None else f'embedding {D}'}, B {B}, T {T}")
         for label, median in medians.items():
             print(f"  {label:10} {median:8.3f} ms   {median / medians['minirnn']:5.2f} x ours")
 

@@ -1,0 +1,145 @@
+"""Train a word model as Zaremba, Sutskever and Vinyals (2014) and the TensorFlow tutorial did on the Penn Treebank.
+
+    python examples/word_ptb.py --data_path DIR --model small
+
+DIR holds ptb.train.txt, ptb.valid.txt and, for the final score, ptb.test.txt. Perplexity is exp(nats per word).
+"""
+
+import argparse
+import math
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from support import at_least, find_text, run
+
+import minirnn
+from minirnn.optim import epoch_decay
+
+# The published configurations. Their loss is summed over the steps of a slice and averaged over the batch, which is why
+# the rate is 1 and the limit of the norm 5; reduction="sum" below is the same loss.
+MODELS = {
+    "small": dict(cell="lstm", layers=2, hidden=200, seq_length=20, init=0.1, dropout=0.0, clip_norm=5.0,
+                  learning_rate=1.0, constant_epochs=4, epochs=13, decay=0.5),
+    "medium": dict(cell="lstm", layers=2, hidden=650, seq_length=35, init=0.05, dropout=0.5, clip_norm=5.0,
+                   learning_rate=1.0, constant_epochs=6, epochs=39, decay=0.8),
+    "large": dict(cell="lstm", layers=2, hidden=1500, seq_length=35, init=0.04, dropout=0.65, clip_norm=10.0,
+                  learning_rate=1.0, constant_epochs=14, epochs=55, decay=1 / 1.15),
+    "tanh": dict(cell="rnn", layers=1, hidden=200, seq_length=20, init=0.1, dropout=0.0, clip_norm=5.0,
+                 learning_rate=0.1, constant_epochs=4, epochs=13, decay=0.5),
+}  # fmt: skip
+BATCH_SIZE = 20
+
+
+def read_parts(args: argparse.Namespace) -> tuple[dict[str, str], int]:
+    """The texts "train", "valid" and perhaps "test", and the size of the vocabulary; says where they come from."""
+    folder = args.data_path or os.environ.get("MINIRNN_DATA")
+    paths = {part: Path(folder or ".") / f"ptb.{part}.txt" for part in ("train", "valid", "test")}
+    missing = [str(paths[part]) for part in ("train", "valid") if not paths[part].is_file()]
+    if args.data_path and missing:
+        raise ValueError(
+            f"missing {' and '.join(missing)}; --data_path must name a folder with the files of the treebank"
+        )
+    if folder and not missing:
+        print(f"text: the Penn Treebank in {folder}" + ("" if paths["test"].is_file() else ", without ptb.test.txt"))
+        parts = {part: minirnn.read_text(path) for part, path in paths.items() if path.is_file()}
+        return parts, args.vocab_size or 10_000
+    text, why = find_text(None, offline=args.offline)
+    print(f"{why}; no --data_path names the Penn Treebank")
+    lines = text.splitlines(keepends=True)
+    parts = {"train": "".join(lines[: len(lines) * 9 // 10]), "valid": "".join(lines[len(lines) * 9 // 10 :])}
+    seen_twice = sum(count > 1 for count in Counter(parts["train"].split()).values())
+    return parts, args.vocab_size or seen_twice + 2  # and <eos>, and <unk> for all the others
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train, and print the perplexity after each epoch; returns the exit code."""
+    setup = argparse.Namespace(**MODELS[args.model])
+    epochs = args.epochs or setup.epochs
+    texts, max_size = read_parts(args)
+    out = Path(args.out or f"runs/ptb-{args.model}")
+    out.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=out).close()  # better to learn now than after training that nothing can be written
+
+    vocab = minirnn.Vocabulary.from_words(texts["train"], max_size)
+    ids = {part: vocab.encode(text) for part, text in texts.items()}
+    rng = np.random.default_rng(args.seed)
+    config = minirnn.ModelConfig(setup.cell, len(vocab), setup.hidden, setup.layers, setup.hidden, setup.dropout)
+    model = minirnn.LanguageModel.init(config, rng)
+    for name, p in model.params.items():  # uniform weights; zero biases, the forget gate's too
+        is_bias = name.split(".")[-1].startswith("b")
+        p[...] = 0 if is_bias else rng.uniform(-setup.init, setup.init, p.shape)
+    trainer = minirnn.Trainer(
+        model, minirnn.SGD(setup.learning_rate), ids["train"], batch_size=BATCH_SIZE, seq_length=setup.seq_length,
+        clip_norm=setup.clip_norm, reduction="sum", rng=rng,
+    )  # fmt: skip
+    epoch_steps = trainer.batches_per_epoch
+    trainer.schedule = lambda step: epoch_decay(step, epoch_steps, setup.constant_epochs, setup.decay)
+    size = sum(p.size for p in model.params.values())
+    print(f"model: {setup.layers} x {setup.hidden} {setup.cell}, {len(vocab):,} words, {size:,} parameters")
+    print(
+        "data: " + ", ".join(f"{part} {len(ids[part]):,} words" for part in ids) + f"; {epoch_steps:,} steps an epoch"
+    )
+
+    best, nats, started = math.inf, 0.0, time.perf_counter()
+    with minirnn.catch_interrupt() as interrupted:
+        for report in trainer.steps(epochs * epoch_steps):
+            nats += report.loss / setup.seq_length
+            done = (report.step - 1) % epoch_steps + 1  # steps of this epoch
+            if done % max(1, epoch_steps // 5) == 0 and done < epoch_steps:
+                print(f"  epoch {report.epoch:5.2f}  train {math.exp(nats / done):7.2f} so far", end="  ")
+                print(f"{report.tokens_per_second:,.0f} words/s  {report.seconds_left / 60:.0f} min left", flush=True)
+            if done == epoch_steps or interrupted.is_set():
+                valid = perplexity(model, ids["valid"])
+                print(f"epoch {report.epoch:5.2f}  rate {trainer.optimizer.learning_rate:.4f}", end="  ")
+                print(f"train {math.exp(nats / done):7.2f}  valid {valid:7.2f}", end="  ")
+                print(f"{time.perf_counter() - started:.0f} s", flush=True)
+                nats, started = 0.0, time.perf_counter()
+                if valid < best:
+                    best = valid
+                    minirnn.save_model(out / "model.npz", model, vocab)
+            if interrupted.is_set():
+                break
+
+    model, vocab = minirnn.load_model(out / "model.npz")
+    print(f"best valid perplexity {best:.2f}; its model is in {out / 'model.npz'}")
+    if "test" in ids:
+        print(f"test perplexity {perplexity(model, ids['test']):.2f}")
+    print("sample: " + vocab.join(minirnn.sample(model, vocab, args.seed, length=60, temperature=0.8)))
+    return 130 if interrupted.is_set() else 0
+
+
+def perplexity(model: minirnn.LanguageModel, ids: np.ndarray) -> float:
+    """exp(mean nats per word), every word read in one stream."""
+    return math.exp(minirnn.evaluate(model, ids, batch_size=BATCH_SIZE))
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Train a word model on the Penn Treebank, in the published configurations.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--data_path", metavar="DIR", help="folder of ptb.train.txt, ptb.valid.txt, ptb.test.txt; else MINIRNN_DATA")
+    add("--model", choices=MODELS, default="small", help="tanh is a vanilla RNN of the size of small")
+    add("--epochs", metavar="N", type=at_least(1), help="passes through the text; without it as published")
+    add("--vocab-size", metavar="N", type=at_least(2), help="most words; without it 10,000, or all seen twice")
+    add("--out", metavar="DIR", help="where the model is written; without it runs/ptb-MODEL")
+    add("--offline", action="store_true", help="never download anything")
+    add("--seed", metavar="N", type=at_least(0), default=0, help="the same seed gives the same run")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train as the command line says."""
+    args = parse_arguments(argv)
+    return run(lambda: train(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
