@@ -7,23 +7,25 @@ python examples/char_shakespeare.py --preset karpathy    min-char-rnn to the let
 import argparse
 import math
 import sys
-import tempfile
-from pathlib import Path
+from typing import Any
 
 import numpy as np
-from support import at_least, find_text, fraction, run
+from support import at_least, find_text, fraction, prepare_folder, run
 
 import minirnn
+from minirnn.optim import OPTIMIZERS
 from minirnn.plots import plot_losses
 
 PRESETS = {
     "default": dict(
-        hidden=256, batch_size=32, seq_length=25, steps=13_000, learning_rate=0.03, clip_norm=0.5, clip_value=math.inf,
-        valid=0.1, report_every=500, sample_every=2500, reduction="mean", smoothing=0.99, init_std=None,
+        cell="rnn", layers=1, hidden=256, dropout=0.0, optimizer="adagrad", learning_rate=0.03, clip_norm=0.5,
+        clip_value=math.inf, batch_size=32, seq_length=25, steps=13_000, valid=0.1, reduction="mean", smoothing=0.99,
+        init_std=None, report_every=500, sample_every=2500, temperature=0.8,
     ),
     "karpathy": dict(
-        hidden=100, batch_size=1, seq_length=25, steps=100_000, learning_rate=0.1, clip_norm=math.inf, clip_value=5.0,
-        valid=0.0, report_every=1000, sample_every=10_000, reduction="sum", smoothing=0.999, init_std=0.01,
+        cell="rnn", layers=1, hidden=100, dropout=0.0, optimizer="adagrad", learning_rate=0.1, clip_norm=math.inf,
+        clip_value=5.0, batch_size=1, seq_length=25, steps=100_000, valid=0.0, reduction="sum", smoothing=0.999,
+        init_std=0.01, report_every=1000, sample_every=10_000, temperature=1.0,
     ),
 }  # fmt: skip
 
@@ -32,28 +34,26 @@ def train(args: argparse.Namespace) -> int:
     """Text -> ids -> batches -> model -> loss -> gradients -> update; returns the exit code."""
     text, why = find_text(args.text, args.encoding, args.offline)
     print(why)
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=out).close()  # better to learn now than after training that nothing can be written
-
     vocab = minirnn.Vocabulary.from_chars(text)
     ids = vocab.encode(text)
     train_ids, valid_ids = np.split(ids, [len(ids) - int(args.valid * len(ids))])
+    print(
+        f"data: {len(train_ids):,} characters to train on, {len(valid_ids):,} to validate, {len(vocab)} different ones"
+    )
 
     rng = np.random.default_rng(args.seed)
-    config = minirnn.ModelConfig("rnn", len(vocab), args.hidden, args.layers)
+    config = minirnn.ModelConfig(args.cell, len(vocab), args.hidden, args.layers, dropout=args.dropout)
     model = minirnn.LanguageModel.init(config, rng)
     if args.init_std is not None:  # Karpathy's start: small normal weights, biases left at zero
         for name in [name for name in model.params if "W" in name]:
             model.params[name][...] = rng.normal(0, args.init_std, model.params[name].shape)
     trainer = minirnn.Trainer(
-        model, minirnn.Adagrad(args.learning_rate), train_ids, batch_size=args.batch_size, seq_length=args.seq_length,
-        clip_norm=args.clip_norm, clip_value=args.clip_value, reduction=args.reduction, smoothing=args.smoothing,
+        model, OPTIMIZERS[args.optimizer](args.learning_rate), train_ids, batch_size=args.batch_size,
+        seq_length=args.seq_length, clip_norm=args.clip_norm, clip_value=args.clip_value, reduction=args.reduction,
+        smoothing=args.smoothing, rng=rng,
     )  # fmt: skip
-    tokens_per_loss = args.seq_length if args.reduction == "sum" else 1
     size = sum(p.size for p in model.params.values())
-    print(f"model: {args.layers} x {args.hidden} tanh units, {len(vocab)} different characters, {size:,} parameters")
-    print(f"data: {len(train_ids):,} characters to train on, {len(valid_ids):,} to validate; an epoch is", end=" ")
+    print(f"model: {args.layers} x {args.hidden} {args.cell}, {size:,} parameters; an epoch is", end=" ")
     print(f"{trainer.batches_per_epoch:,} steps of {args.batch_size} sequences x {args.seq_length} characters")
 
     def show_sample(title: str, length: int) -> None:
@@ -64,40 +64,53 @@ def train(args: argparse.Namespace) -> int:
         print("\n-----")
 
     show_sample("before training", 100)
-    history: list[dict[str, float]] = [{"step": 0, "loss": math.log(len(vocab))}]
-    if len(valid_ids):
-        history[0]["valid"] = minirnn.evaluate(model, valid_ids)
+    out = prepare_folder(args.out)
+    history: list[dict[str, float]] = []
     best = math.inf
-    with minirnn.catch_interrupt() as interrupted:
-        for report in trainer.steps(args.steps):
-            last = report.step == args.steps or interrupted.is_set()
-            if report.step % args.report_every == 0 or last:
-                loss = report.smooth_loss / tokens_per_loss
-                row = {"step": report.step, "loss": loss}
-                line = f"step {report.step}/{args.steps}  epoch {report.epoch:.2f}  "
-                line += f"loss {loss:.3f} nats, {loss / math.log(2):.3f} bits"
-                if tokens_per_loss > 1:
-                    line += f" (sum over {tokens_per_loss}: {report.smooth_loss:.2f})"
-                if len(valid_ids):
-                    row["valid"] = minirnn.evaluate(model, valid_ids)
-                    line += f"  validation {row['valid']:.3f}"
-                minutes, seconds = divmod(round(report.seconds_left), 60)
-                print(f"{line}  {report.tokens_per_second:,.0f} characters/s  {minutes}:{seconds:02} left")
-                history.append(row)
-                if row.get("valid", -report.step) < best:  # without validation the last is the best
-                    best = row.get("valid", -report.step)
-                    minirnn.save_model(out / "model.npz", model, vocab)
-            if report.step % args.sample_every == 0 and not last:
-                show_sample(f"sample at step {report.step}, temperature {args.temperature:g}", 200)
-            if last:
-                break
 
-    plot_losses(history, out / "loss.png", "character", len(vocab))
+    def record(step: int, loss: float) -> str:
+        """Add a row to the history, keep the model if it is the best so far, and say both losses."""
+        nonlocal best
+        row = {"step": step, "loss": loss}
+        line = f"smoothed loss {loss:.3f} nats, {loss / math.log(2):.3f} bits"
+        if len(valid_ids):
+            row["valid"] = minirnn.evaluate(model, valid_ids)
+            line += f"  validation {row['valid']:.3f}"
+        if "valid" not in row or row["valid"] < best:  # without validation the last is the best
+            best = row.get("valid", best)
+            minirnn.save_model(out / "model.npz", model, vocab)
+        history.append(row)
+        return line
+
+    tokens_per_loss = args.seq_length if args.reduction == "sum" else 1
+    record(0, math.log(len(vocab)))
+    try:
+        with minirnn.catch_interrupt() as interrupted:
+            for report in trainer.steps(args.steps):
+                last = report.step == args.steps or interrupted.is_set()
+                if report.step % args.report_every == 0 or last:
+                    line = record(report.step, report.smooth_loss / tokens_per_loss)
+                    if tokens_per_loss > 1:
+                        line += f"  (sum over {tokens_per_loss}: {report.smooth_loss:.2f})"
+                    minutes, seconds = divmod(round(report.seconds_left), 60)
+                    print(f"step {report.step}/{args.steps}  epoch {report.epoch:.2f}  {line}", end="  ")
+                    print(f"{report.tokens_per_second:,.0f} characters/s  {minutes}:{seconds:02} left", flush=True)
+                if report.step % args.sample_every == 0 and not last:
+                    show_sample(f"sample at step {report.step}, temperature {args.temperature:g}", 200)
+                if last:
+                    break
+        if interrupted.is_set():
+            print(f"interrupted: stopped after step {trainer.step}")
+    finally:  # however training ended, what there is is kept
+        plot_losses(history, out / "loss.png", "character", len(vocab))
+        which = (
+            f"best validation {best:.3f} nats, {best / math.log(2):.3f} bits per character"
+            if len(valid_ids)
+            else "last"
+        )
+        print(f"written: {out / 'model.npz'} ({which}), {out / 'loss.png'} (the loss curve)")
     model, vocab = minirnn.load_model(out / "model.npz")
-    show_sample(f"the best model's sample, temperature {args.temperature:g}", 1000)
-    if len(valid_ids):
-        print(f"best validation: {best:.3f} nats, {best / math.log(2):.3f} bits per character")
-    print(f"written: {out / 'model.npz'} (the best model), {out / 'loss.png'} (the loss curve)")
+    show_sample(f"a sample of that model, temperature {args.temperature:g}", 1000)
     return 130 if interrupted.is_set() else 0
 
 
@@ -107,35 +120,39 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     first.add_argument("--preset", choices=PRESETS, default="default", help="where all defaults come from")
     preset = PRESETS[first.parse_known_args(argv)[0].preset]
     parser = argparse.ArgumentParser(
-        description="Train a tanh RNN, written out by hand in NumPy, to write like a text.",
+        description="Train a recurrent network, written out by hand in NumPy, to write like a text.",
+        epilog="Ctrl-C ends the training after the current step and keeps what there is; twice, at once.",
         parents=[first],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
     )
-    add = parser.add_argument
-    add("--text", metavar="FILE", help="text to train on; without it tiny Shakespeare, or the play in examples/data")
+
+    def add(*names: str, **options: Any) -> None:
+        if "default" in options or names[0].lstrip("-").replace("-", "_") in preset:
+            options["help"] += " (%(default)s)"
+        parser.add_argument(*names, **options)
+
+    add("--text", metavar="FILE", help="text to train on; without it tiny Shakespeare, from the folder MINIRNN_DATA, "
+        "the cache or the network, or else the play in examples/data")  # fmt: skip
     add("--encoding", default="utf-8", help="encoding of FILE")
     add("--offline", action="store_true", help="never download anything")
     add("--out", metavar="DIR", default="runs/shakespeare", help="where the model and the loss curve are written")
+    add("--cell", choices=minirnn.CELLS, help="recurrent cell")
+    add("--layers", metavar="L", type=at_least(1), help="cells stacked on each other")
     add("--hidden", metavar="H", type=at_least(1), help="hidden units of each layer")
-    add("--layers", metavar="L", type=at_least(1), default=1, help="cells stacked on each other")
+    add("--dropout", metavar="P", type=fraction, help="share of each layer's output dropped while training")
+    add("--optimizer", choices=OPTIMIZERS, help="update rule")
+    add("--learning-rate", metavar="X", type=float, help="of the optimizer")
+    add("--clip-norm", metavar="X", type=float, help="limit of the gradients' global norm")
+    add("--clip-value", metavar="X", type=float, help="limit of each entry of the gradients")
     add("--batch-size", metavar="B", type=at_least(1), help="sequences in a batch")
     add("--seq-length", metavar="T", type=at_least(1), help="steps through which gradients flow back")
     add("--steps", metavar="N", type=at_least(1), help="updates to make")
-    add("--learning-rate", metavar="X", type=float, help="of Adagrad")
-    add("--clip-norm", metavar="X", type=float, help="limit of the gradients' global norm")
-    add("--clip-value", metavar="X", type=float, help="limit of each entry of the gradients")
-    add("--valid", metavar="FRACTION", type=fraction, help="share at the end of the text that is kept for validation")
+    add("--valid", metavar="SHARE", type=fraction, help="share at the end of the text that is kept for validation")
     add("--report-every", metavar="N", type=at_least(1), help="steps between two lines of progress")
     add("--sample-every", metavar="N", type=at_least(1), help="steps between two samples")
+    add("--temperature", metavar="X", type=float, help="of samples: below 1 bolder, above wilder, 0 most probable only")
     add("--prime", metavar="TEXT", default="", help="text that the samples go on from")
-    add(
-        "--temperature",
-        metavar="X",
-        type=float,
-        default=0.8,
-        help="of the samples: 0 is argmax, 1 the model's own distribution",
-    )
-    add("--seed", metavar="N", type=at_least(0), default=0, help="the same seed gives the same run")
+    add("--seed", metavar="N", type=at_least(0), default=1, help="the same seed gives the same run")
     parser.set_defaults(**preset)
     return parser.parse_args(argv)
 

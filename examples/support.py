@@ -1,9 +1,11 @@
-"""What the examples share: something to read, and one clear sentence when something is wrong."""
+"""What the examples share: something to read, a place to write, and one clear sentence when something is wrong."""
 
 import argparse
 import hashlib
+import io
 import os
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -19,25 +21,26 @@ PLAY = Path(__file__).parent / "data" / "play.txt"
 def find_text(path: str | None, encoding: str = "utf-8", offline: bool = False) -> tuple[str, str]:
     """Return the text to train on, and one line that says which it is and why.
 
-    ``path`` if there is one; else tiny Shakespeare from the folder ``MINIRNN_DATA``, from the user's cache, or from the
-    network (5 s, checked, then cached); else the play that comes with the examples.
+    ``path`` if there is one; else tiny Shakespeare from the folder ``MINIRNN_DATA``, from the user's cache, or from
+    the network (5 s, checked, then cached); else the play that comes with the examples.
     """
-    if path:
+    if path is not None:
         return describe(minirnn.read_text(path, encoding), path, "asked for with --text")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minirnn"
     folder = os.environ.get("MINIRNN_DATA")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minirnn" / NAME
     if folder and (Path(folder) / NAME).is_file():
         return describe(minirnn.read_text(Path(folder) / NAME), Path(folder) / NAME, "found in the folder MINIRNN_DATA")
-    if (cache / NAME).is_file():
-        return describe(minirnn.read_text(cache / NAME), cache / NAME, "found in the cache")
+    if cache.is_file():
+        return describe(minirnn.read_text(cache), cache, "found in the cache")
     try:
         if offline:
             raise ValueError("--offline forbids it")
         data = download()
     except (OSError, ValueError) as error:
-        why = f"shipped with the examples; tiny Shakespeare is not here and was not downloaded: {error}"
+        looked = f"no {NAME} in MINIRNN_DATA ({folder or 'not set'}) or {cache.parent}"
+        why = f"shipped with the examples; {looked}, and no download: {getattr(error, 'reason', error)}"
         return describe(minirnn.read_text(PLAY), PLAY, why)
-    return describe(data.decode("utf-8"), URL, f"downloaded; {store(data, cache / NAME)}")
+    return describe(data.decode("utf-8"), URL, f"downloaded; {store(data, cache)}")
 
 
 def describe(text: str, source: str | Path, why: str) -> tuple[str, str]:
@@ -74,16 +77,37 @@ def store(data: bytes, path: Path) -> str:
     return f"kept in {path}"
 
 
+def prepare_folder(name: str) -> Path:
+    """Make a folder for results, and find out now, not after training, whether it can be written to.
+
+    A model that an earlier run left there is kept under another name.
+    """
+    folder = Path(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
+    if (folder / "model.npz").exists():
+        (folder / "model.npz").replace(folder / "model.previous.npz")
+        print(f"the model of an earlier run is now {folder / 'model.previous.npz'}")
+    return folder
+
+
 def run(program: Callable[[], int]) -> int:
     """Run a program and return its exit code; bad input ends it with one sentence on stderr and code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shall not end a training run
     try:
         return program()
-    except OSError as error:
-        sentence = f"cannot use {error.filename}: {error.strerror}; check that it exists and that you may access it"
-    except (ValueError, FloatingPointError) as error:
-        sentence = str(error)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except MemoryError as error:
+        sentence = f"not enough memory: {error}; take a smaller model, batch or text"
+    except OSError as error:
+        sentence = f"cannot use {error.filename}: {error.strerror}" if error.filename else str(error)
+    except (ValueError, FloatingPointError) as error:
+        sentence = str(error)
     print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)
     return 2
 
@@ -96,6 +120,7 @@ def at_least(minimum: int) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"must be at least {minimum}, got {text}")
         return int(text)
 
+    whole_number.__name__ = "whole number"  # argparse shows it
     return whole_number
 
 

@@ -1,8 +1,8 @@
 """minirnn: recurrent neural networks in NumPy, back-propagation written out by hand.
 
 Every forward pass has its backward pass next to it, and nothing is differentiated by a machine. Read the package in the
-order in which data flows: ``text`` -> ``ops`` -> ``rnn`` -> ``model`` -> ``optim`` -> ``train`` -> ``sample``, and then
-``gradcheck``, which proves every line of it.
+order in which data flows: ``text`` -> ``ops`` -> ``rnn`` (then ``lstm`` and ``gru``) -> ``model`` -> ``optim`` ->
+``train`` -> ``sample``, and last ``gradcheck``, which checks all of it.
 
 Letters, the same everywhere:
 

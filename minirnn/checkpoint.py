@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from minirnn.model import LanguageModel, ModelConfig
+from minirnn.ops import check_shape
 from minirnn.text import Vocabulary
 
 FORMAT = "minirnn model"
@@ -66,6 +67,11 @@ def load_model(path: str | Path) -> tuple[LanguageModel, Vocabulary]:
             params = {name.removeprefix("params/"): file[name] for name in file.files if name != "about"}
             config = ModelConfig(**about["config"])
             vocab = Vocabulary(about["vocabulary"]["tokens"], about["vocabulary"]["kind"])
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            expected = LanguageModel.init(config, 0).params
+            if params.keys() != expected.keys():
+                raise ValueError("its parameters are not those of its configuration")
+            for name, p in expected.items():
+                check_shape(name, params[name], p.shape)
+    except (ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a model that minirnn can load: {error}") from error
     return LanguageModel(config, params), vocab

@@ -6,11 +6,12 @@ Two ways to differentiate a function without knowing how it works:
 subtracting two nearly equal numbers destroys their digits; the best compromise leaves about nine of sixteen.
 
 *The complex step*, ``imag(f(x + ih)) / h`` (Squire and Trapp, 1998). The Taylor series of an analytic f along the
-imaginary axis is ``f(x) + ih f'(x) - h**2 f''(x)/2 - ...``, so the imaginary part *is* h times the derivative.
-Nothing is subtracted, h may be 1e-30, and all sixteen digits are right. All it asks is that f lets complex numbers
-through, which every forward pass of this package does.
+imaginary axis is ``f(x) + ih f'(x) - h**2 f''(x)/2 - ...``, so the imaginary part is h times the derivative, up to a
+term in h**3. Nothing is subtracted, h may be 1e-30, and all but the last digit or two are right. All it asks is that f
+lets complex numbers through, which every forward pass of this package does.
 
-Both perturb one entry at a time and know nothing of back-propagation: this is a proof, not a second opinion.
+Both perturb one entry at a time and know nothing of back-propagation: an independent answer, not the same derivation
+once more.
 """
 
 import warnings
@@ -35,7 +36,7 @@ def complex_step_gradient(loss_fn: LossFunction, params: Params, h: float = 1e-3
     params : dict of float64 arrays
         They are not changed.
     h : float
-        Length of the step; anything from 1e-8 to 1e-300 gives the same digits.
+        Length of the step; anything from 1e-8 to 1e-100 gives the same digits.
 
     Raises
     ------
@@ -88,7 +89,7 @@ class Comparison:
     ----------
     name : str
     error : float
-        Largest difference of any entry, relative to the largest entry of either gradient.
+        Largest difference of any entry, relative to the largest entry of either gradient (at least 1e-12).
     index : tuple of int
         Where that difference is.
     given, expected : float

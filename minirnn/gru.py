@@ -60,7 +60,7 @@ def forward(params: Params, x: Array, state: State) -> tuple[Array, State, tuple
 
     gates = Wxh @ x + bh  # (T, 3H, B): the input's share; the loop replaces it by r, z, n
     us = np.empty((T, *h0.shape), x.dtype)  # (T, H, B)
-    hs = np.empty((T + 1, *h0.shape), x.dtype)  # (T+1, H, B): step t reads hs[t] and writes hs[t+1]
+    hs = np.empty((T + 1, *h0.shape), x.dtype)  # (T+1, H, B): hs[t+1] is h[t], and hs[0] the state before
     hs[0] = h0
     for t in range(T):
         Wh = Whh @ hs[t]  # (3H, B)
@@ -70,7 +70,7 @@ def forward(params: Params, x: Array, state: State) -> tuple[Array, State, tuple
         n[...] = np.tanh(n + r * us[t])
         hs[t + 1] = n + z * (hs[t] - n)  # (1 - z) n + z h, with one product less
 
-    return hs[1:], (hs[T].copy(),), (params, x, hs, gates, us)
+    return hs[1:].copy(), (hs[T].copy(),), (params, x, hs, gates, us)
 
 
 def backward(dh: Array, cache: tuple, dstate: State | None = None) -> tuple[Array, State, Params]:
@@ -102,7 +102,8 @@ def backward(dh: Array, cache: tuple, dstate: State | None = None) -> tuple[Arra
         "bh": da_bag.sum(axis=1, keepdims=True),
         "bhn": du_bag[2 * H :].sum(axis=1, keepdims=True),
     }
-    return Wxh.T @ da, (dhnext,), grads
+    dx = Wxh.T @ da  # (T, D, B)
+    return dx, (dhnext,), grads
 
 
 def state_at(cache: tuple, lengths: Array) -> State:

@@ -57,12 +57,12 @@ def zero_state(hidden_size: int, batch_size: int, dtype: DTypeLike = np.float32)
 
 def forward(params: Params, x: Array, state: State) -> tuple[Array, State, tuple]:
     """Run the recurrence over a sequence; arguments and results as in :func:`minirnn.rnn.forward`, state ``(h, c)``."""
-    x, (h0, c0) = check_cell_input(params, x, state)
+    x, (h0, c0) = check_cell_input(params, x, state, states=2)
     Wxh, Whh, bh = params["Wxh"], params["Whh"], params["bh"]
     T, H = len(x), len(h0)
 
     gates = Wxh @ x + bh  # (T, 4H, B): the input's share of a; the loop replaces it by i, f, o, g
-    hs = np.empty((T + 1, *h0.shape), x.dtype)  # (T+1, H, B): step t reads [t] and writes [t+1]
+    hs = np.empty((T + 1, *h0.shape), x.dtype)  # (T+1, H, B): hs[t+1] is h[t], and hs[0] the state before
     cs = np.empty_like(hs)
     hs[0], cs[0] = h0, c0
     for t in range(T):
@@ -73,7 +73,7 @@ def forward(params: Params, x: Array, state: State) -> tuple[Array, State, tuple
         cs[t + 1] = f * cs[t] + i * g
         hs[t + 1] = o * np.tanh(cs[t + 1])
 
-    return hs[1:], (hs[T].copy(), cs[T].copy()), (params, x, hs, cs, gates)
+    return hs[1:].copy(), (hs[T].copy(), cs[T].copy()), (params, x, hs, cs, gates)
 
 
 def backward(dh: Array, cache: tuple, dstate: State | None = None) -> tuple[Array, State, Params]:
@@ -104,7 +104,8 @@ def backward(dh: Array, cache: tuple, dstate: State | None = None) -> tuple[Arra
         "Whh": da_bag @ to_bag(hprev).T,
         "bh": da_bag.sum(axis=1, keepdims=True),
     }
-    return Wxh.T @ da, (dhnext, dcnext), grads
+    dx = Wxh.T @ da  # (T, D, B)
+    return dx, (dhnext, dcnext), grads
 
 
 def state_at(cache: tuple, lengths: Array) -> State:

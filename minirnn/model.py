@@ -69,8 +69,8 @@ class ModelConfig:
         if self.embedding_size is not None:
             sizes["embedding_size"] = self.embedding_size
         for name, size in sizes.items():
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(f"{name} must be an integer of at least 1, got {size!r}")
+            if type(size) is not int or size < 1:
+                raise ValueError(f"{name} must be an int of at least 1, got {size!r}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.tie_weights and self.embedding_size != self.hidden_size:
@@ -121,14 +121,13 @@ def stack_forward(
 
 
 def stack_backward(config: ModelConfig, dh: Array, cache: tuple) -> Params:
-    """Walk :func:`stack_forward` from its end: every line there has its inverse here."""
+    """Walk :func:`stack_forward` from its end: each line there has its backward line here."""
     embedding_cache, mask, layer_caches = cache
     grads: Params = {}
     for layer in reversed(range(config.layers)):
         cell_cache, layer_mask = layer_caches[layer]
         dh = ops.dropout_backward(dh, layer_mask)
-        # Truncation: the final state went on into the next slice, but no gradient comes back from there.
-        dh, _, cell_grads = CELLS[config.cell].backward(dh, cell_cache, dstate=None)
+        dh, _, cell_grads = CELLS[config.cell].backward(dh, cell_cache)  # no dstate: truncated where the slice ends
         for name, g in cell_grads.items():
             grads[f"rnn{layer}.{name}"] = g
     if embedding_cache is not None:
@@ -218,15 +217,16 @@ class LanguageModel:
         x: ArrayLike,
         y: ArrayLike,
         state: ModelState,
-        rng: np.random.Generator | None = None,
+        rng: Rng | None = None,
         reduction: str = "mean",
         lengths: ArrayLike | None = None,
     ) -> tuple[Any, Params, ModelState]:
         """The loss as :meth:`loss` gives it, its gradient for every parameter, and the final state.
 
-        ``rng`` draws the dropout masks; without it nothing is dropped. Carrying the returned state into the next
-        slice, and not its gradient, is truncated back-propagation through time (Williams and Peng, 1990).
+        ``rng`` draws the dropout masks; without it nothing is dropped. No gradient comes in through the returned
+        state: handing it to the next call makes back-propagation through time truncated (Williams and Peng, 1990).
         """
+        rng = None if rng is None else np.random.default_rng(rng)
         loss, loss_cache, state, (stack_cache, linear_cache, T) = self._loss(x, y, state, rng, reduction, lengths)
         dlogits = ops.cross_entropy_backward(loss_cache)
         dbag, dWhy, dby = ops.linear_backward(dlogits, linear_cache)

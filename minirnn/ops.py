@@ -1,4 +1,4 @@
-"""What surrounds the recurrence: inputs before it, the loss behind it.
+"""What surrounds the recurrence: inputs before it, the loss after it.
 
 Each operation is a pair that mirrors itself: ``X_forward`` returns its result and a cache, ``X_backward``
 takes the gradient of the result and that cache and returns the gradient of the inputs. Nothing is changed
@@ -73,6 +73,8 @@ def one_hot(ids: ArrayLike, V: int, dtype: DTypeLike = np.float32) -> Array:
     A weight matrix times a one-hot column picks one column of the matrix: ``Wxh @ x[t]`` looks the character up.
     """
     ids = check_ids(ids, V)
+    if ids.ndim != 2:
+        raise ValueError(f"ids must have shape (T, B), got {ids.shape}")
     T, B = ids.shape
     x = np.zeros((T, V, B), dtype)
     x[np.arange(T)[:, None], ids, np.arange(B)] = 1
@@ -121,6 +123,8 @@ def dropout_forward(x: Array, rate: float, rng: np.random.Generator | None) -> t
     Returns the result and the mask, which is the cache. Without ``rng`` (evaluation) or at rate 0 the input passes
     as it is and the mask is None (Srivastava et al., 2014).
     """
+    if not 0 <= rate < 1:
+        raise ValueError(f"the dropout rate must be in [0, 1), got {rate}")
     if rng is None or rate == 0:
         return x, None
     kept = rng.random(x.shape, np.float32) >= rate
@@ -153,9 +157,16 @@ def cross_entropy_forward(logits: Array, targets: Array, weights: Array) -> tupl
         ``sum_n weights[n] * -log softmax(logits[:, n])[targets[n]]``, in nats.
     cache : tuple
         For :func:`cross_entropy_backward`.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, or a target is outside the logits.
     """
     targets = check_ids(targets, len(logits), "targets")
-    columns = np.arange(len(targets))
+    columns = np.arange(logits.shape[1])
+    check_shape("targets", targets, columns.shape)
+    check_shape("weights", weights, columns.shape)
     # A shift of the whole column cancels in the softmax; the largest logit at 0 keeps exp from overflowing.
     shifted = logits - logits.real.max(axis=0)
     correct = shifted[targets, columns]
@@ -167,7 +178,7 @@ def cross_entropy_forward(logits: Array, targets: Array, weights: Array) -> tupl
 
 
 def cross_entropy_backward(cache: tuple) -> Array:
-    """Gradient of the logits (V, N): probabilities, minus one at the target, times the token's weight."""
+    """Gradient of the logits (V, N): (the probabilities, minus one at the target) times the token's weight."""
     unnormalized, Z, targets, weights = cache
     dlogits = unnormalized * (weights / Z)
     dlogits[targets, np.arange(len(targets))] -= weights
@@ -192,7 +203,7 @@ def check_grads(params: Params, grads: Params) -> None:
         check_shape(f"the gradient of {name}", grads[name], p.shape)
 
 
-def check_cell_input(params: Params, x: ArrayLike, state: State) -> tuple[Array, State]:
+def check_cell_input(params: Params, x: ArrayLike, state: State, states: int = 1) -> tuple[Array, State]:
     """Return ``x`` (T, D, B) and the state's arrays (H, B) in the precision of ``params``, or say what does not fit.
 
     A complex ``x`` or state makes everything complex: that is how the complex step passes through.
@@ -203,12 +214,17 @@ def check_cell_input(params: Params, x: ArrayLike, state: State) -> tuple[Array,
         If a shape does not fit the weights, or the entries are no numbers.
     """
     D, H = params["Wxh"].shape[1], params["Whh"].shape[1]
+    for name, p in params.items():
+        if name.startswith("b"):
+            check_shape(name, p, (len(p), 1))
+    if not isinstance(state, tuple) or len(state) != states:
+        raise ValueError(f"state must be a tuple of {states} array(s) (H, B), as zero_state returns, got {type(state)}")
     x, state = np.asarray(x), tuple(np.asarray(s) for s in state)
     if x.ndim != 3 or x.shape[1] != D or x.shape[0] < 1:
         raise ValueError(f"x must have shape (T, D, B) = (T >= 1, {D}, B), got {x.shape}")
     for i, s in enumerate(state):
         check_shape(f"state[{i}]", s, (H, x.shape[2]))
-    dtype = np.result_type(*params.values())
+    dtype = np.result_type(np.float16, *params.values())  # integer weights compute in floats
     for given in (x, *state):
         if given.dtype.kind not in "biufc":
             raise ValueError(f"x and state must hold numbers, got dtype {given.dtype}")

@@ -6,7 +6,8 @@ than the arithmetic.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def clip_norm(grads: Params, limit: float) -> float:
     """
     check_positive("limit", limit)
     norm = global_norm(grads)
-    if norm > limit:
+    if limit < norm < np.inf:
         for g in grads.values():
             g *= limit / norm
     return norm
@@ -70,6 +71,15 @@ def global_norm(grads: Params) -> float:
 
 
 # --- optimizers -------------------------------------------------------------------------------------
+
+
+class Optimizer(Protocol):
+    """What all of them are: a rate, what they remember, and a step."""
+
+    learning_rate: float
+    state: Params
+
+    def step(self, params: Params, grads: Params) -> None: ...
 
 
 class SGD:
@@ -194,7 +204,7 @@ class Adam:
                 p -= self.learning_rate / c1 * m / (np.sqrt(v / c2) + 1e-8)
 
 
-OPTIMIZERS = {"sgd": SGD, "adagrad": Adagrad, "rmsprop": RMSProp, "adam": Adam}
+OPTIMIZERS: dict[str, Callable[[float], Optimizer]] = {"sgd": SGD, "adagrad": Adagrad, "rmsprop": RMSProp, "adam": Adam}
 
 # --- learning-rate schedules: the factor on the learning rate, as a function of the steps taken ------
 

@@ -29,10 +29,9 @@ def plot_losses(history: Sequence[Mapping[str, float]], path: str | Path, unit: 
     valid = [row for row in history if "valid" in row]
     if valid:
         best = min(valid, key=lambda row: row["valid"])
-        label = f"best {best['valid']:.3f}"
-        axes.annotate(label, (best["step"], best["valid"]), xytext=(0, 14), textcoords="offset points", ha="right")
-        axes.plot([row["step"] for row in valid], [row["valid"] for row in valid], marker=".", label="validation")
-    axes.set(xlabel="step", ylabel=f"loss (nats per {unit})")
+        label = f"validation, best {best['valid']:.3f} at step {best['step']:,.0f}"
+        axes.plot([row["step"] for row in valid], [row["valid"] for row in valid], marker=".", label=label)
+    axes.set(title="Loss during training", xlabel="step", ylabel=f"loss (nats per {unit})")
     bits = axes.secondary_yaxis(
         "right", functions=(lambda y: np.divide(y, np.log(2)), lambda y: np.multiply(y, np.log(2)))
     )

@@ -12,13 +12,14 @@ and by step t+1 (the gradient ``dhnext`` that comes back along the recurrence). 
 
     da[t]  = (dh[t] + dhnext) * (1 - h[t]**2)         through tanh, whose derivative is 1 - tanh**2
     dhnext = Whh.T @ da[t]                            what step t-1 will receive
+    dx[t]  = Wxh.T @ da[t]                            what the input receives
 
-The same weights acted at every step, so each one's gradient is the sum over all steps::
+The same parameters acted at every step, so the gradient of each is the sum over all steps (and over the batch)::
 
-    dWxh = sum_t da[t] @ x[t].T       dWhh = sum_t da[t] @ h[t-1].T       dbh = sum_t da[t], over the batch
+    dWxh = sum_t da[t] @ x[t].T       dWhh = sum_t da[t] @ h[t-1].T       dbh = sum_t sum_b da[t][:, b]
 
-Only the recurrence itself has to be a loop. What no step needs from another leaves it: ``Wxh @ x`` for all steps
-before the loop, the sums over steps after it, each as one matrix product on the bag.
+Only the recurrence itself has to be a loop. What no step needs from another leaves it: ``Wxh @ x`` is computed before
+the loop, all gradients but ``da`` and ``dhnext`` after it, the sums over steps and batch as products on the bag.
 
 Shapes: x (T, D, B), h (T, H, B), Wxh (H, D), Whh (H, H), bh (H, 1); T steps of B sequences, one per column.
 
@@ -33,7 +34,7 @@ from minirnn.ops import Array, Params, Rng, State, check_cell_gradient, check_ce
 
 
 def init(input_size: int, hidden_size: int, rng: Rng, dtype: DTypeLike = np.float32) -> Params:
-    """Draw the weights uniformly from +-1/sqrt(H), so that a sum over H units starts near one; biases are zero.
+    """Draw the weights uniformly from +-1/sqrt(H): a sum over H units then has one size for every H. Biases are zero.
 
     Returns ``{"Wxh": (H, D), "Whh": (H, H), "bh": (H, 1)}``.
     """
@@ -69,7 +70,7 @@ def forward(params: Params, x: Array, state: State) -> tuple[Array, State, tuple
     state : tuple
         ``(h[T-1],)``: hand it to the next call to go on where this one stopped.
     cache : tuple
-        What :func:`backward` needs.
+        What :func:`backward` needs. It refers to ``params`` and ``x``: call backward before they change.
 
     Raises
     ------
@@ -80,13 +81,13 @@ def forward(params: Params, x: Array, state: State) -> tuple[Array, State, tuple
     Wxh, Whh, bh = params["Wxh"], params["Whh"], params["bh"]
     T = len(x)
 
-    a = Wxh @ x + bh  # (T, H, B): the input's share of every step at once
-    hs = np.empty((T + 1, *h0.shape), x.dtype)  # (T+1, H, B): step t reads hs[t] and writes hs[t+1]
+    ax = Wxh @ x + bh  # (T, H, B): the input's share of a[t], for all steps at once
+    hs = np.empty((T + 1, *h0.shape), x.dtype)  # (T+1, H, B): hs[t+1] is h[t], and hs[0] the state before
     hs[0] = h0
     for t in range(T):
-        hs[t + 1] = np.tanh(a[t] + Whh @ hs[t])
+        hs[t + 1] = np.tanh(ax[t] + Whh @ hs[t])
 
-    return hs[1:], (hs[T].copy(),), (params, x, hs)
+    return hs[1:].copy(), (hs[T].copy(),), (params, x, hs)
 
 
 def backward(dh: Array, cache: tuple, dstate: State | None = None) -> tuple[Array, State, Params]:
@@ -99,7 +100,7 @@ def backward(dh: Array, cache: tuple, dstate: State | None = None) -> tuple[Arra
     cache : tuple
         From :func:`forward`.
     dstate : tuple, optional
-        ``(dh,)``, gradient (H, B) of the final state, if later steps used it. Without it the future is cut off:
+        ``(dhlast,)``: gradient (H, B) of the final state, if later steps used it. Without it the future is cut off:
         that is truncated back-propagation through time.
 
     Returns
@@ -109,16 +110,21 @@ def backward(dh: Array, cache: tuple, dstate: State | None = None) -> tuple[Arra
         ``(dh0,)``: gradient (H, B) of the state before the first step.
     grads : dict
         dWxh, dWhh, dbh under the keys of the parameters.
+
+    Raises
+    ------
+    ValueError
+        If dh or dstate does not have the shape of what it is the gradient of.
     """
     params, x, hs = cache
     Wxh, Whh = params["Wxh"], params["Whh"]
     h, hprev = hs[1:], hs[:-1]  # (T, H, B) each: hprev[t] is h[t-1]
     dh, (dhnext,) = check_cell_gradient(dh, dstate, h)  # dhnext (H, B): what comes back from beyond the end
 
-    dtanh = 1 - h**2  # (T, H, B): h = tanh(a)  =>  dh/da = 1 - h**2
-    da = np.empty_like(dtanh)
+    slope = 1 - h**2  # (T, H, B): h = tanh(a)  =>  dh/da = 1 - h**2
+    da = np.empty_like(h)  # (T, H, B)
     for t in reversed(range(len(h))):
-        da[t] = (dh[t] + dhnext) * dtanh[t]
+        da[t] = (dh[t] + dhnext) * slope[t]
         dhnext = Whh.T @ da[t]
 
     da_bag = to_bag(da)  # (H, N): a sum over steps and batch becomes one matrix product
@@ -127,7 +133,8 @@ def backward(dh: Array, cache: tuple, dstate: State | None = None) -> tuple[Arra
         "Whh": da_bag @ to_bag(hprev).T,
         "bh": da_bag.sum(axis=1, keepdims=True),
     }
-    return Wxh.T @ da, (dhnext,), grads
+    dx = Wxh.T @ da  # (T, D, B)
+    return dx, (dhnext,), grads
 
 
 def state_at(cache: tuple, lengths: Array) -> State:

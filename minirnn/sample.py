@@ -68,10 +68,9 @@ def sample(
         raise ValueError(f"top_p must be in (0, 1], got {top_p}")
     rng = np.random.default_rng(rng)
     line_end = "\n" if vocab.kind == "chars" else END_OF_LINE
-    if not prime:
+    first = vocab.encode(prime)
+    if not first.size:
         first = np.array([vocab.ids[line_end] if line_end in vocab.ids else rng.integers(len(vocab))])
-    else:
-        first = vocab.encode(prime)
 
     def draw() -> Iterator[str]:
         ids, state = first, model.zero_state(1)

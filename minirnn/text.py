@@ -79,7 +79,7 @@ class Vocabulary:
     def from_words(cls, text: str, max_size: int | None = None) -> "Vocabulary":
         """The words of a text, the most frequent first (ties in alphabetical order).
 
-        ``max_size`` limits the vocabulary; one of its tokens then is ``<unk>``, for which all words left out stand.
+        ``max_size`` limits the vocabulary; one of its tokens then is ``<unk>``, which stands for all words left out.
         """
         if max_size is not None and max_size < 1:
             raise ValueError(f"max_size must be at least 1, got {max_size}")
@@ -113,7 +113,7 @@ class Vocabulary:
 
     def decode(self, ids: ArrayLike) -> str:
         """The text of token ids (N,)."""
-        return self.join(self.tokens[i] for i in check_ids(ids, len(self)).reshape(-1))
+        return self.join(self.tokens[i] for i in check_ids(ids, len(self)).reshape(-1)) if np.size(ids) else ""
 
     def join(self, tokens: Iterable[str]) -> str:
         """The text of tokens: characters as they are, words with spaces between, ``<eos>`` as a line's end."""
@@ -128,7 +128,7 @@ def split_words(text: str) -> list[str]:
     return text.replace("\n", f" {END_OF_LINE} ").split()
 
 
-def stream(ids: Array, B: int, T: int) -> tuple[Array, Array]:
+def stream(ids: ArrayLike, B: int, T: int) -> tuple[Array, Array]:
     """All inputs and targets of one epoch, as views of shape (batches, T, B) that copy nothing.
 
     Up to B*T - 1 tokens at the end of the text do not fill a batch and are left out.
@@ -138,20 +138,23 @@ def stream(ids: Array, B: int, T: int) -> tuple[Array, Array]:
     ValueError
         If the ids do not fill a single batch.
     """
-    for name, size in (("B", B), ("T", T)):
+    ids = np.asarray(ids)
+    if ids.ndim != 1:
+        raise ValueError(f"ids must be one row of tokens (N,), got shape {ids.shape}")
+    for name, size in (("batch size B", B), ("sequence length T", T)):
         if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}")
+            raise ValueError(f"the {name} must be at least 1, got {size}")
     n = (len(ids) - 1) // (B * T)
     if n < 1:
         raise ValueError(
-            f"{len(ids)} tokens are too few: B = {B} sequences of T = {T} steps need B*T + 1 = {B * T + 1}; "
-            f"take a longer text, or a smaller B or T"
+            f"{len(ids):,} tokens are too few to train on: a batch of B = {B} sequences x T = {T} steps needs "
+            f"B*T + 1 = {B * T + 1:,}; take a longer text, a smaller batch size or a smaller sequence length"
         )
     x, y = (part.reshape(B, n, T).transpose(1, 2, 0) for part in (ids[: n * B * T], ids[1 : n * B * T + 1]))
     return x, y
 
 
-def stream_batches(ids: Array, B: int, T: int) -> Iterator[tuple[Array, Array]]:
+def stream_batches(ids: ArrayLike, B: int, T: int) -> Iterator[tuple[Array, Array]]:
     """The batches of one epoch in order: inputs and targets, ids (T, B) each, ``y`` one token ahead of ``x``.
 
     Row (sequence) b of one batch continues row b of the one before. Errors as in :func:`stream`.

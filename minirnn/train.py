@@ -10,23 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
-from typing import Protocol
 
 import numpy as np
 
 from minirnn.model import LanguageModel
-from minirnn.ops import Array, Params, Rng, check_ids
-from minirnn.optim import check_positive, clip_norm, clip_value
+from minirnn.ops import Array, Rng, check_ids
+from minirnn.optim import Optimizer, check_positive, clip_norm, clip_value
 from minirnn.text import stream, stream_batches
-
-
-class Optimizer(Protocol):
-    """What the trainer asks of an optimizer; see :mod:`minirnn.optim`."""
-
-    learning_rate: float
-    state: Params
-
-    def step(self, params: Params, grads: Params) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -180,13 +170,15 @@ def evaluate(model: LanguageModel, ids: Array, batch_size: int = 32, seq_length:
     """
     if len(ids) < 2:
         raise ValueError(f"evaluation needs at least 2 tokens, one to read and one to predict, got {len(ids)}")
-    total, rest = 0.0, (len(ids) - 1) % (batch_size * seq_length)
+    ids = check_ids(ids, model.config.vocab_size)
+    total, rest = 0.0, (len(ids) - 1) % max(1, batch_size * seq_length)
     for part, B, T in ((ids[: len(ids) - rest], batch_size, seq_length), (ids[len(ids) - 1 - rest :], 1, rest)):
         if len(part) < 2:
             continue
         state = model.zero_state(B)
         for x, y in stream_batches(part, B, T):
-            loss, state = model.loss(x, y, state)
+            with np.errstate(over="ignore", invalid="ignore"):  # the loss of a diverged model says it: nan
+                loss, state = model.loss(x, y, state)
             total += float(loss) * x.size
     return total / (len(ids) - 1)
 

@@ -23,7 +23,7 @@ def params(rng):
     return {"W": rng.standard_normal((2, 3)), "b": rng.standard_normal(2)}
 
 
-@pytest.mark.parametrize("h", [1e-8, 1e-30, 1e-300])
+@pytest.mark.parametrize("h", [1e-8, 1e-30, 1e-100])
 def test_the_complex_step_is_exact(params, h):
     gradient = complex_step_gradient(loss, params, h)
     for name, g in exact(params).items():

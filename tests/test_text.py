@@ -45,7 +45,7 @@ def test_characters_round_trip(text):
     assert vocab.tokens == sorted(set(text))
     ids = vocab.encode(text)
     assert np.issubdtype(ids.dtype, np.integer) and len(ids) == len(text)
-    assert vocab.decode(ids) == text
+    assert vocab.decode(ids) == text and vocab.decode([]) == ""
 
 
 @given(st.lists(st.lists(st.sampled_from(["to", "be", "or", "not"]), min_size=1), min_size=1))
@@ -104,8 +104,13 @@ def test_each_batch_continues_the_one_before(B, T, batches, extra):
 
 def test_too_few_tokens_say_how_many_are_needed():
     ids = np.arange(24)
-    with pytest.raises(ValueError, match=r"24 tokens are too few: B = 4 sequences of T = 6 steps need B\*T \+ 1 = 25"):
+    with pytest.raises(
+        ValueError,
+        match=r"24 tokens are too few to train on: a batch of B = 4 sequences x T = 6 steps needs B\*T \+ 1 = 25",
+    ):
         stream_batches(ids, 4, 6)
     assert len(list(stream_batches(np.arange(25), 4, 6))) == 1
-    with pytest.raises(ValueError, match="B must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"one row of tokens \(N,\), got shape \(2, 12\)"):
+        stream_batches(ids.reshape(2, 12), 1, 2)
+    with pytest.raises(ValueError, match="the batch size B must be at least 1, got 0"):
         stream_batches(ids, 0, 6)
