@@ -24,12 +24,14 @@ The gradient of ``z`` is called ``dz``. Losses are in nats per token unless it s
 
 import numpy as np
 
-from minirnn import gradcheck, ops, rnn
+from minirnn import gradcheck, gru, lstm, ops, rnn
 from minirnn.checkpoint import load_model, save_model
+from minirnn.classifier import SequenceClassifier
 from minirnn.model import CELLS, LanguageModel, ModelConfig
-from minirnn.optim import SGD, Adagrad, clip_norm, clip_value
+from minirnn.optim import SGD, Adagrad, Adam, RMSProp, clip_norm, clip_value
 from minirnn.sample import sample
 from minirnn.text import Vocabulary, read_text, stream_batches
+from minirnn.torch_format import from_torch_state_dict, to_torch_state_dict
 from minirnn.train import Report, Trainer, catch_interrupt, evaluate
 
 __version__ = "0.1.0"
@@ -38,23 +40,30 @@ __all__ = [
     "CELLS",
     "SGD",
     "Adagrad",
+    "Adam",
     "LanguageModel",
     "ModelConfig",
+    "RMSProp",
     "Report",
+    "SequenceClassifier",
     "Trainer",
     "Vocabulary",
     "catch_interrupt",
     "clip_norm",
     "clip_value",
     "evaluate",
+    "from_torch_state_dict",
     "gradcheck",
+    "gru",
     "load_model",
+    "lstm",
     "ops",
     "read_text",
     "rnn",
     "sample",
     "save_model",
     "stream_batches",
+    "to_torch_state_dict",
 ]
 
 # The C library gives large freed arrays back to the system, and each training step would have to fetch its memory

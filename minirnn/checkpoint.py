@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.checks import check_shape
 from minirnn.model import LanguageModel, ModelConfig
-from minirnn.ops import check_shape
 from minirnn.text import Vocabulary
 
 FORMAT = "minirnn model"

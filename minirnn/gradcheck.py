@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.ops import Array, Params, check_grads
+from minirnn.checks import Array, Params, check_grads
 
 LossFunction = Callable[[Params], Any]
 

@@ -29,7 +29,8 @@ product, as in cuDNN and PyTorch, so that the recurrent side is a single matrix 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minirnn.ops import Array, Params, Rng, State, check_cell_gradient, check_cell_input, pick, sigmoid, to_bag
+from minirnn.checks import Array, Params, Rng, State, check_cell_gradient, check_cell_input
+from minirnn.ops import pick, sigmoid, to_bag
 
 
 def init(input_size: int, hidden_size: int, rng: Rng, dtype: DTypeLike = np.float32) -> Params:

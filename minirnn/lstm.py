@@ -29,7 +29,8 @@ Sources: Hochreiter and Schmidhuber (1997), "Long short-term memory"; the forget
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minirnn.ops import Array, Params, Rng, State, check_cell_gradient, check_cell_input, pick, sigmoid, to_bag
+from minirnn.checks import Array, Params, Rng, State, check_cell_gradient, check_cell_input
+from minirnn.ops import pick, sigmoid, to_bag
 
 
 def init(

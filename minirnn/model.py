@@ -24,9 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from minirnn import gru, lstm, ops, rnn
-from minirnn.ops import Array, Params, Rng, State
+from minirnn.checks import Array, ModelState, Params, Rng, check_lengths
 
-ModelState = tuple[State, ...]  # one cell state per layer
 CELLS: dict[str, ModuleType] = {"rnn": rnn, "gru": gru, "lstm": lstm}
 
 
@@ -133,14 +132,6 @@ def stack_backward(config: ModelConfig, dh: Array, cache: tuple) -> Params:
     if embedding_cache is not None:
         grads["embedding"] = ops.embedding_backward(ops.dropout_backward(dh, mask), embedding_cache)
     return grads
-
-
-def check_lengths(lengths: ArrayLike, T: int, B: int) -> Array:
-    """Return ``lengths`` as an integer array (B,) with entries in 1..T, or raise ValueError."""
-    lengths = np.asarray(lengths)
-    if lengths.shape != (B,) or lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.max() > T:
-        raise ValueError(f"lengths must be {B} integers in 1..{T}, one for each sequence, got {lengths.tolist()}")
-    return lengths
 
 
 class LanguageModel:

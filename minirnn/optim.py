@@ -3,15 +3,17 @@
 Parameters and gradients are flat dicts under the same names, so each rule is one loop over names. Both the clipping
 functions and ``step`` work in place: for ten million parameters the memory traffic of a copy would cost more
 than the arithmetic.
+
+Every optimizer has a ``learning_rate``, which may be changed between steps, and a ``state``, a dict of arrays with all
+that it remembers: saved and set back, it goes on as if nothing had happened.
 """
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import numpy as np
 
-from minirnn.ops import Array, Params, check_grads
+from minirnn.checks import Array, Params, check_decay, check_grads, check_positive
 
 BLOCK = 1 << 16  # elements worked on at a time, so that what one line writes the next still finds in the cache
 
@@ -73,25 +75,8 @@ def global_norm(grads: Params) -> float:
 # --- optimizers -------------------------------------------------------------------------------------
 
 
-class Optimizer(Protocol):
-    """What all of them are: a rate, what they remember, and a step."""
-
-    learning_rate: float
-    state: Params
-
-    def step(self, params: Params, grads: Params) -> None: ...
-
-
 class SGD:
-    """Stochastic gradient descent: ``p -= learning_rate * g`` (Robbins and Monro, 1951).
-
-    Attributes
-    ----------
-    learning_rate : float
-        May be changed between steps.
-    state : dict
-        All that the optimizer remembers, here nothing; saving it and setting it back resumes the run.
-    """
+    """Stochastic gradient descent: ``p -= learning_rate * g`` (Robbins and Monro, 1951)."""
 
     def __init__(self, learning_rate: float):
         self.learning_rate = check_positive("learning_rate", learning_rate)
@@ -108,15 +93,9 @@ class SGD:
 class Adagrad:
     """Adagrad: each entry's step shrinks with the gradients it has seen (Duchi, Hazan and Singer, 2011)::
 
-        memory += g * g
-        p -= learning_rate * g / sqrt(memory + 1e-8)
+    memory += g * g
+    p -= learning_rate * g / sqrt(memory + 1e-8)
 
-    Attributes
-    ----------
-    learning_rate : float
-        May be changed between steps.
-    state : dict
-        Each parameter's ``memory``, the sum of its squared gradients, under the parameter's name.
     """
 
     def __init__(self, learning_rate: float):
@@ -137,15 +116,9 @@ class Adagrad:
 class RMSProp:
     """RMSProp: steps relative to a moving average of squared gradients (Tieleman and Hinton, 2012)::
 
-        average = decay * average + (1 - decay) * g * g
-        p -= learning_rate * g / (sqrt(average) + 1e-8)
+    average = decay * average + (1 - decay) * g * g
+    p -= learning_rate * g / (sqrt(average) + 1e-8)
 
-    Attributes
-    ----------
-    learning_rate : float
-        May be changed between steps.
-    state : dict
-        Each parameter's ``average`` under the parameter's name.
     """
 
     def __init__(self, learning_rate: float, decay: float = 0.95):
@@ -168,16 +141,10 @@ class RMSProp:
 class Adam:
     """Adam: RMSProp with momentum, both averages corrected for starting at zero (Kingma and Ba, 2015)::
 
-        m = beta1 * m + (1 - beta1) * g                 mhat = m / (1 - beta1**t)
-        v = beta2 * v + (1 - beta2) * g * g             vhat = v / (1 - beta2**t)
-        p -= learning_rate * mhat / (sqrt(vhat) + 1e-8)
+    m = beta1 * m + (1 - beta1) * g                 mhat = m / (1 - beta1**t)
+    v = beta2 * v + (1 - beta2) * g * g             vhat = v / (1 - beta2**t)
+    p -= learning_rate * mhat / (sqrt(vhat) + 1e-8)
 
-    Attributes
-    ----------
-    learning_rate : float
-        May be changed between steps.
-    state : dict
-        ``"m/NAME"`` and ``"v/NAME"`` for each parameter, and ``"t"``, the steps taken.
     """
 
     def __init__(self, learning_rate: float, beta1: float = 0.9, beta2: float = 0.999):
@@ -204,6 +171,7 @@ class Adam:
                 p -= self.learning_rate / c1 * m / (np.sqrt(v / c2) + 1e-8)
 
 
+Optimizer = SGD | Adagrad | RMSProp | Adam
 OPTIMIZERS: dict[str, Callable[[float], Optimizer]] = {"sgd": SGD, "adagrad": Adagrad, "rmsprop": RMSProp, "adam": Adam}
 
 # --- learning-rate schedules: the factor on the learning rate, as a function of the steps taken ------
@@ -227,17 +195,3 @@ def linear_decay(step: int, total: int) -> float:
 def cosine_decay(step: int, total: int) -> float:
     """From 1 to 0 along half a period of the cosine (Loshchilov and Hutter, 2017)."""
     return 0.5 * (1 + math.cos(math.pi * min(1, step / total)))
-
-
-def check_decay(name: str, value: float) -> float:
-    """Return ``value`` if it is in [0, 1), else raise ValueError."""
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must be in [0, 1), got {value}")
-    return value
-
-
-def check_positive(name: str, value: float) -> float:
-    """Return ``value`` if it is a positive number, else raise ValueError (NaN is not positive)."""
-    if not value > 0:
-        raise ValueError(f"{name} must be greater than 0, got {value}")
-    return value

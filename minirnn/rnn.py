@@ -30,7 +30,8 @@ equations and names are those of Karpathy's min-char-rnn (2015).
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minirnn.ops import Array, Params, Rng, State, check_cell_gradient, check_cell_input, pick, to_bag
+from minirnn.checks import Array, Params, Rng, State, check_cell_gradient, check_cell_input
+from minirnn.ops import pick, to_bag
 
 
 def init(input_size: int, hidden_size: int, rng: Rng, dtype: DTypeLike = np.float32) -> Params:

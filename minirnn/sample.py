@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from minirnn.checks import Array, Rng
 from minirnn.model import LanguageModel
-from minirnn.ops import Array, Rng
 from minirnn.text import END_OF_LINE, Vocabulary
 
 

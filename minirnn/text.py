@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minirnn.ops import Array, check_ids
+from minirnn.checks import Array, check_ids
 
 UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
 

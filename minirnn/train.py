@@ -13,9 +13,9 @@ from threading import Event
 
 import numpy as np
 
+from minirnn.checks import Array, Rng, check_ids, check_positive
 from minirnn.model import LanguageModel
-from minirnn.ops import Array, Rng, check_ids
-from minirnn.optim import Optimizer, check_positive, clip_norm, clip_value
+from minirnn.optim import Optimizer, clip_norm, clip_value
 from minirnn.text import stream, stream_batches
 
 
