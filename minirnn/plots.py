@@ -39,3 +39,20 @@ def plot_losses(history: Sequence[Mapping[str, float]], path: str | Path, unit: 
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=150)
+
+
+def plot_confusion(counts: np.ndarray, names: Sequence[str], path: str | Path) -> None:
+    """Draw a confusion matrix: ``counts[i, j]`` cases of class i that were taken for class j, shaded by share of i."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.5 + 0.6 * len(names), 1.2 + 0.55 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), count in np.ndenumerate(counts):
+        if count:
+            axes.text(j, i, str(count), ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black")
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="named by the model", ylabel="true speaker", title=f"{np.trace(counts)} of {counts.sum()} right")
+    figure.savefig(path, dpi=150)

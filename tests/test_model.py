@@ -29,17 +29,22 @@ def draw(config, T, B, seed):
     layers=st.integers(1, 3),
     embedding_size=st.none() | st.integers(1, 3),
     dropout=st.sampled_from([0.0, 0.3]),
+    tie_weights=st.booleans(),
+    padded=st.booleans(),
     reduction=st.sampled_from(["mean", "sum"]),
     T=st.integers(1, 4),
     B=st.integers(1, 3),
     seed=seeds,
 )
-def test_every_gradient_against_the_complex_step(cell, layers, embedding_size, dropout, reduction, T, B, seed):
-    config = ModelConfig(cell, 4, 3, layers, embedding_size, dropout)
+def test_every_gradient_against_the_complex_step(
+    cell, layers, embedding_size, dropout, tie_weights, padded, reduction, T, B, seed
+):
+    config = ModelConfig(cell, 4, 3, layers, 3 if tie_weights else embedding_size, dropout, tie_weights)
     model, x, y, state = draw(config, T, B, seed)
+    lengths = np.random.default_rng(seed).integers(1, T + 1, B) if padded else None
 
     def loss_and_grads(params):  # the same seed draws the same dropout masks
-        return LanguageModel(config, params).loss_and_grads(x, y, state, np.random.default_rng(seed), reduction)
+        return LanguageModel(config, params).loss_and_grads(x, y, state, seed, reduction, lengths)
 
     _, grads, _ = loss_and_grads(model.params)
     report = check_gradients(lambda params: loss_and_grads(params)[0], model.params, grads)
@@ -189,3 +194,56 @@ def test_calls_that_do_not_fit_are_refused():
     ]:
         with pytest.raises(ValueError, match=message):
             bad()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_padding_changes_nothing(cell, reduction):
+    model, x, y, state = draw(ModelConfig(cell, 6, 4, 2, embedding_size=3), 7, 4, 0)
+    lengths = np.array([7, 1, 3, 5])
+    padding = np.arange(7)[:, None] >= lengths
+    x_padded, y_padded = np.where(padding, 5, x), np.where(padding, 0, y)
+    loss, grads, final = model.loss_and_grads(x, y, state, None, reduction, lengths)
+    other_loss, other_grads, other_final = model.loss_and_grads(x_padded, y_padded, state, None, reduction, lengths)
+    assert loss == other_loss == model.loss(x_padded, y_padded, state, reduction, lengths)[0]
+    for name in grads:
+        np.testing.assert_allclose(grads[name], other_grads[name], rtol=0, atol=1e-15)
+    for layer, other in zip(final, other_final, strict=True):
+        np.testing.assert_array_equal(layer, other)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_each_padded_sequence_counts_as_it_does_alone(cell):
+    model, x, y, state = draw(ModelConfig(cell, 6, 4, 2), 7, 3, 0)
+    lengths = np.array([2, 7, 4])
+    loss, _, final = model.loss_and_grads(x, y, state, None, "mean", lengths)
+    nats = 0
+    for b, length in enumerate(lengths):
+        column = np.s_[:, b : b + 1]
+        column_state = tuple(tuple(s[column] for s in layer) for layer in state)
+        alone, alone_final = model.loss(x[:length, b : b + 1], y[:length, b : b + 1], column_state)
+        nats += alone * length
+        for layer, expected in zip(final, alone_final, strict=True):
+            np.testing.assert_allclose([s[column] for s in layer], expected, rtol=0, atol=1e-13)
+    assert loss == pytest.approx(nats / 13, rel=1e-13)
+    assert model.loss(x, y, state, "sum", lengths)[0] == pytest.approx(nats / 3, rel=1e-13)
+
+
+def test_lengths_that_do_not_fit_are_refused():
+    model, x, y, state = draw(ModelConfig("rnn", 6, 4), 7, 3, 0)
+    for lengths in ([0, 1, 2], [8, 1, 2], [1, 2], [1.0, 2.0, 3.0]):
+        with pytest.raises(ValueError, match=r"lengths must be 3 integers in 1\.\.7, one for each sequence, got"):
+            model.loss(x, y, state, lengths=lengths)
+
+
+def test_tied_weights_are_one_table():
+    model, x, y, state = draw(ModelConfig("rnn", 6, 4, embedding_size=4, tie_weights=True), 5, 3, 0)
+    untied = LanguageModel(
+        ModelConfig("rnn", 6, 4, embedding_size=4), model.params | {"Why": model.params["embedding"]}
+    )
+    loss, grads, _ = model.loss_and_grads(x, y, state)
+    untied_loss, untied_grads, _ = untied.loss_and_grads(x, y, state)
+    assert "Why" not in model.params and loss == untied_loss
+    np.testing.assert_allclose(grads["embedding"], untied_grads["embedding"] + untied_grads["Why"], rtol=0, atol=1e-15)
+    with pytest.raises(ValueError, match="tied weights need embedding_size equal to hidden_size, got None and 4"):
+        ModelConfig("rnn", 6, 4, tie_weights=True)

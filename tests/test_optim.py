@@ -5,8 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirnn import SGD, Adagrad, clip_norm, clip_value
-from minirnn.optim import BLOCK, blocks, global_norm
+from minirnn import SGD, Adagrad, Adam, RMSProp, clip_norm, clip_value
+from minirnn.optim import (
+    BLOCK,
+    OPTIMIZERS,
+    blocks,
+    cosine_decay,
+    epoch_decay,
+    exponential_decay,
+    global_norm,
+    linear_decay,
+)
 
 
 def quadratic():
@@ -57,7 +66,61 @@ def test_adagrad_follows_its_formula():
         np.testing.assert_allclose(optimizer.state[name], memory[name], rtol=1e-14)
 
 
+def test_rmsprop_follows_its_formula():
+    params, expected, optimizer = quadratic(), quadratic(), RMSProp(0.1, decay=0.9)
+    average = {name: np.zeros_like(p) for name, p in params.items()}
+    for _ in range(3):
+        grads = {name: p.copy() for name, p in params.items()}
+        optimizer.step(params, grads)
+        for name, g in grads.items():
+            average[name] = 0.9 * average[name] + 0.1 * g**2
+            expected[name] -= 0.1 * g / (np.sqrt(average[name]) + 1e-8)
+    for name in params:
+        np.testing.assert_allclose(params[name], expected[name], rtol=1e-14)
+        np.testing.assert_allclose(optimizer.state[name], average[name], rtol=1e-14)
+
+
+def test_adam_follows_its_formula():
+    params, expected, optimizer = quadratic(), quadratic(), Adam(0.1)
+    m, v = ({name: np.zeros_like(p) for name, p in params.items()} for _ in range(2))
+    for t in range(1, 4):
+        grads = {name: p.copy() for name, p in params.items()}
+        optimizer.step(params, grads)
+        for name, g in grads.items():
+            m[name] = 0.9 * m[name] + 0.1 * g
+            v[name] = 0.999 * v[name] + 0.001 * g**2
+            mhat, vhat = m[name] / (1 - 0.9**t), v[name] / (1 - 0.999**t)
+            expected[name] -= 0.1 * mhat / (np.sqrt(vhat) + 1e-8)
+    for name in params:
+        np.testing.assert_allclose(params[name], expected[name], rtol=1e-13)
+    assert optimizer.state["t"] == 3
+
+
 @pytest.mark.parametrize("optimizer", [SGD, Adagrad])
+def test_skipping_rows_without_a_gradient_is_exact(optimizer, rng):
+    """An embedding gradient, most of whose rows are zero, against the same rows as a dense gradient of their own."""
+    rows = np.array([3, 17, 40])
+    table, g = rng.standard_normal((50, 4)), rng.standard_normal((3, 4))
+    g[1, 0] = 0  # a touched row whose first entry happens to be zero
+    whole, picked = {"p": table.copy()}, {"p": table[rows]}
+    whole_optimizer, picked_optimizer = optimizer(0.1), optimizer(0.1)
+    for _ in range(3):
+        dense = np.zeros_like(table)
+        dense[rows] = g
+        whole_optimizer.step(whole, {"p": dense})
+        picked_optimizer.step(picked, {"p": g})
+    table[rows] = picked["p"]
+    np.testing.assert_array_equal(whole["p"], table)
+
+
+def test_schedules_are_factors_of_the_step():
+    assert [epoch_decay(step, 10, 2, 0.5) for step in (0, 9, 19, 20, 30, 39)] == [1, 1, 1, 0.5, 0.25, 0.25]
+    assert [exponential_decay(step, 10, 0.25) for step in (0, 5, 10, 20)] == [1, 0.5, 0.25, 0.0625]
+    assert [linear_decay(step, 10) for step in (0, 5, 10, 15)] == [1, 0.5, 0, 0]
+    np.testing.assert_allclose([cosine_decay(step, 10) for step in (0, 5, 10, 15)], [1, 0.5, 0, 0], atol=1e-15)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values())
 def test_saved_state_resumes_to_the_bit(optimizer):
     params, whole = quadratic(), optimizer(0.1)
     for _ in range(2):
@@ -87,6 +150,9 @@ def test_what_does_not_fit_is_named():
     with pytest.raises(ValueError, match=r"the gradient of b must have shape \(1, 1\), got \(1,\)"):
         Adagrad(0.1).step(params, {"W": params["W"], "b": np.ones(1)})
     for nonsense in (0, -1.0, float("nan")):
-        for call in (SGD, Adagrad, lambda limit: clip_value({}, limit), lambda limit: clip_norm({}, limit)):
+        for call in (*OPTIMIZERS.values(), lambda limit: clip_value({}, limit), lambda limit: clip_norm({}, limit)):
             with pytest.raises(ValueError, match="must be greater than 0, got"):
                 call(nonsense)
+    for bad in (lambda: RMSProp(0.1, decay=1.0), lambda: Adam(0.1, beta1=-0.1), lambda: Adam(0.1, beta2=2)):
+        with pytest.raises(ValueError, match=r"must be in \[0, 1\), got"):
+            bad()

@@ -1,0 +1,156 @@
+"""Who speaks? A classifier reads a speech word by word and names the speaker.
+
+    python examples/who_said_it.py
+
+Many to one: a recurrent network reads speeches of different lengths; what it remembers at the end of each goes through
+two dense layers and a softmax over the speakers.
+"""
+
+import argparse
+import re
+import sys
+from collections import Counter
+
+import numpy as np
+from support import at_least, find_text, fraction, prepare_folder, run
+
+import minirnn
+from minirnn.classifier import pad
+from minirnn.optim import linear_decay
+from minirnn.plots import plot_confusion
+
+SPEECH = re.compile(r"^([A-Z][A-Za-z ]*):\n(.+)", re.DOTALL)
+
+
+TOKEN = re.compile(r"[\w']+|[^\w\s]")
+
+
+def find_speeches(text: str) -> list[tuple[str, str]]:
+    """All (speaker, words) of a script: a name with a colon on a line of its own, the speech, a blank line."""
+    matches = (SPEECH.match(block) for block in re.split(r"\n\s*\n", text))
+    return [(match[1].title(), " ".join(TOKEN.findall(match[2].lower()))) for match in matches if match]
+
+
+def split(speeches: list[tuple[str, str]], speakers: list[str]) -> tuple[list, list]:
+    """Every fifth speech of each speaker to test on, the others to train on."""
+    train, test = [], []
+    for speaker in speakers:
+        own = [(name, speech) for name, speech in speeches if name == speaker]
+        test += own[::5]
+        train += [pair for i, pair in enumerate(own) if i % 5]
+    return train, test
+
+
+def choose_speakers(counts: Counter, names: list[str] | None, most: int) -> list[str]:
+    """The speakers asked for, or those who speak most, the most frequent first.
+
+    Raises
+    ------
+    ValueError
+        If a name hardly ever occurs, or fewer than two speakers are left.
+    """
+    speakers = names or [name for name, count in counts.most_common(most) if count >= 10]
+    for name in speakers:
+        if counts[name] < 5:
+            known = ", ".join(known for known, _ in counts.most_common(10))
+            raise ValueError(
+                f"{name} has {counts[name]} speeches, too few to learn from; those who speak most: {known}"
+            )
+    if len(set(speakers)) < 2:
+        raise ValueError(
+            f"found {counts.total()} speeches and {len(set(speakers))} speaker(s) with 10 or more, but 2 are needed; "
+            f"a speech begins with NAME: on a line of its own and ends with a blank line"
+        )
+    return sorted(set(speakers), key=lambda name: -counts[name])
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train a classifier, and show on unseen speeches whom it recognizes; returns the exit code."""
+    text, why = find_text(args.text, args.encoding, args.offline)
+    print(why)
+    speeches = find_speeches(text)
+    speakers = choose_speakers(Counter(name for name, _ in speeches), args.names, args.speakers)
+    labels = {name: i for i, name in enumerate(speakers)}
+    train_set, test_set = split(speeches, speakers)
+
+    words = "\n".join(speech for _, speech in train_set)
+    seen_twice = sum(count > 1 for count in Counter(words.split()).values())
+    vocab = minirnn.Vocabulary.from_words(words, max_size=seen_twice + 2)  # and <eos>, and <unk> for all others
+    rng = np.random.default_rng(args.seed)
+    config = minirnn.ModelConfig(args.cell, len(vocab), args.hidden, args.layers, args.hidden, args.dropout)
+    model = minirnn.SequenceClassifier.init(config, len(speakers), rng, dense_size=args.hidden)
+    optimizer = minirnn.Adam(args.learning_rate)
+
+    def encode(pairs: list[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The first words of speeches as columns, the index of each one's speaker, the length of each."""
+        x, lengths = pad([vocab.encode(speech)[: args.length] for _, speech in pairs])
+        return x, np.array([labels[name] for name, _ in pairs]), lengths
+
+    x, answers, lengths = encode(test_set)
+    majority = np.bincount(answers).max() / len(answers)
+    print(f"data: {len(train_set)} speeches to learn from, {len(test_set)} to test, {len(speakers)} speakers")
+    print(f"model: {args.layers} x {args.hidden} {args.cell}, {len(vocab)} words")
+    out = prepare_folder(args.out)
+    with minirnn.catch_interrupt() as interrupted:
+        for epoch in range(1, args.epochs + 1):
+            optimizer.learning_rate = args.learning_rate * linear_decay(epoch - 1, args.epochs)
+            order, losses = rng.permutation(len(train_set)), []
+            for i in range(0, len(order), args.batch_size):
+                batch = encode([train_set[j] for j in order[i : i + args.batch_size]])
+                loss, grads = model.loss_and_grads(*batch, rng=rng)
+                minirnn.clip_norm(grads, 1.0)
+                optimizer.step(model.params, grads)
+                losses.append(float(loss))
+            guesses = model.predict(x, lengths)
+            accuracy = (guesses == answers).mean()
+            print(f"epoch {epoch}/{args.epochs}  loss {np.mean(losses):.3f} nats  accuracy {accuracy:.3f}", flush=True)
+            if interrupted.is_set():
+                break
+
+    confusion = np.zeros((len(speakers), len(speakers)), int)
+    np.add.at(confusion, (answers, guesses), 1)
+    plot_confusion(confusion, speakers, out / "confusion.png")
+    for i in rng.permutation(len(test_set))[:5]:
+        name, speech = test_set[i]
+        print(
+            f"  {speech[:60]!r}: {speakers[guesses[i]]}"
+            + ("" if speakers[guesses[i]] == name else f", but it was {name}")
+        )
+    print(f"accuracy on unseen speeches {accuracy:.3f}; always naming the most frequent speaker {majority:.3f}")
+    print(f"written: {out / 'confusion.png'}")
+    return 130 if interrupted.is_set() else 0
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Learn to tell who speaks a speech of a play.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--text", metavar="FILE", help="a script; without it tiny Shakespeare, or the play in examples/data")
+    add("--encoding", default="utf-8", help="encoding of FILE")
+    add("--offline", action="store_true", help="never download anything")
+    add("--out", metavar="DIR", default="runs/who_said_it", help="where the confusion matrix is written")
+    add("--speakers", metavar="N", type=at_least(2), default=10, help="tell apart the N who speak most")
+    add("--names", metavar="NAME", nargs="+", type=str.title, help="tell these apart instead")
+    add("--length", metavar="N", type=at_least(1), default=60, help="words of a speech that are read")
+    add("--cell", choices=minirnn.CELLS, default="gru", help="recurrent cell")
+    add("--layers", metavar="L", type=at_least(1), default=1, help="cells stacked on each other")
+    add("--hidden", metavar="H", type=at_least(1), default=64, help="hidden units, and width of the embedding")
+    add("--dropout", metavar="P", type=fraction, default=0.7, help="share dropped while training")
+    add("--learning-rate", metavar="X", type=float, default=0.005, help="of Adam, falling to zero")
+    add("--epochs", metavar="N", type=at_least(1), default=30, help="passes through the speeches")
+    add("--batch-size", metavar="B", type=at_least(1), default=32, help="speeches in a batch")
+    add("--seed", metavar="N", type=at_least(0), default=1, help="the same seed gives the same run")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train as the command line says."""
+    args = parse_arguments(argv)
+    return run(lambda: train(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
