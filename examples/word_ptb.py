@@ -115,7 +115,7 @@ def train(args: argparse.Namespace) -> int:
 
 def perplexity(model: minirnn.LanguageModel, ids: np.ndarray) -> float:
     """exp(mean nats per word), every word read in one stream."""
-    return math.exp(minirnn.evaluate(model, ids, batch_size=BATCH_SIZE))
+    return math.exp(minirnn.evaluate(model, ids, batch_size=BATCH_SIZE)[0])
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

@@ -15,6 +15,7 @@ import numpy as np
 
 from minirnn.checks import Array, Rng, check_ids, check_positive
 from minirnn.model import LanguageModel
+from minirnn.ops import cross_entropy_forward, to_bag
 from minirnn.optim import Optimizer, clip_norm, clip_value
 from minirnn.text import stream, stream_batches
 
@@ -157,11 +158,11 @@ class Trainer:
         return float(loss), norm
 
 
-def evaluate(model: LanguageModel, ids: Array, batch_size: int = 32, seq_length: int = 50) -> float:
-    """Mean loss in nats per token over all of ``ids``, each predicted from those before it.
+def evaluate(model: LanguageModel, ids: Array, batch_size: int = 32, seq_length: int = 50) -> tuple[float, float]:
+    """Mean loss in nats per token, and accuracy: the share of tokens that were the most probable one.
 
-    The text is read as ``batch_size`` streams with a state of their own, in slices of ``seq_length`` that only bound
-    the memory; what does not fill a batch is read as one more stream at the end.
+    All of ``ids`` count, each predicted from those before it. They are read as ``batch_size`` streams with a state of
+    their own, in slices of ``seq_length`` that only bound the memory; what does not fill a batch is one more stream.
 
     Raises
     ------
@@ -171,16 +172,18 @@ def evaluate(model: LanguageModel, ids: Array, batch_size: int = 32, seq_length:
     if len(ids) < 2:
         raise ValueError(f"evaluation needs at least 2 tokens, one to read and one to predict, got {len(ids)}")
     ids = check_ids(ids, model.config.vocab_size)
-    total, rest = 0.0, (len(ids) - 1) % max(1, batch_size * seq_length)
+    nats, hits, rest = 0.0, 0, (len(ids) - 1) % max(1, batch_size * seq_length)
     for part, B, T in ((ids[: len(ids) - rest], batch_size, seq_length), (ids[len(ids) - 1 - rest :], 1, rest)):
         if len(part) < 2:
             continue
         state = model.zero_state(B)
         for x, y in stream_batches(part, B, T):
             with np.errstate(over="ignore", invalid="ignore"):  # the loss of a diverged model says it: nan
-                loss, state = model.loss(x, y, state)
-            total += float(loss) * x.size
-    return total / (len(ids) - 1)
+                logits, state = model.logits(x, state)  # (T, V, B)
+                loss, _ = cross_entropy_forward(to_bag(logits), y.reshape(-1), np.ones(y.size))
+            nats += float(loss)
+            hits += int((logits.argmax(axis=1) == y).sum())
+    return nats / (len(ids) - 1), hits / (len(ids) - 1)
 
 
 @contextmanager

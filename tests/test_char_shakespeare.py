@@ -42,9 +42,9 @@ def test_a_run_reports_samples_and_leaves_a_model_and_a_picture(text_file, tmp_p
     out = capsys.readouterr().out
     assert re.search(r"text: .*text.txt \(1,128 characters\), asked for with --text", out)
     assert re.search(
-        r"step 20/40  epoch 0\.\d\d  smoothed loss \d\.\d+ nats, \d\.\d+ bits  validation \d\.\d+  [\d,]+ characters/s",
-        out,
+        r"step 20/40  epoch 0\.\d\d  smoothed loss \d\.\d+ nats, \d\.\d+ bits  validation \d\.\d+, acc", out
     )
+    assert re.search(r"accuracy 0\.\d+  [\d,]+ characters/s  0:0\d left", out)
     assert "----- sample at step 20" in out and "----- a sample of that model" in out
     assert (tmp_path / "runs/shakespeare/loss.png").read_bytes().startswith(PNG)
     model, vocab = minirnn.load_model(tmp_path / "runs/shakespeare/model.npz")
@@ -71,6 +71,23 @@ def test_karpathys_preset_sums_and_uses_the_whole_text(text_file, capsys):
     assert "1,128 characters to train on, 0 to validate" in out and "1 sequences x 25 characters" in out
     loss, total = map(float, re.search(r"loss ([\d.]+) nats.*\(sum over 25: ([\d.]+)\)", out).groups())
     assert total == pytest.approx(25 * loss, abs=0.02)
+
+
+@pytest.mark.parametrize("preset", ["minute", "char-rnn", "goerner"])
+def test_every_preset_runs(text_file, tmp_path, preset):
+    arguments = ["--text", str(text_file), "--preset", preset, "--hidden", "8", "--steps", "3", "--batch-size", "2"]
+    assert char_shakespeare.main([*arguments, "--seq-length", "10"]) == 0
+    model, _ = minirnn.load_model(tmp_path / "runs/shakespeare/model.npz")
+    expected = {"minute": ("gru", 1, 0.0), "char-rnn": ("lstm", 2, 0.0), "goerner": ("gru", 3, 0.2)}[preset]
+    assert (model.config.cell, model.config.layers, model.config.dropout) == expected
+
+
+@pytest.mark.parametrize(
+    "options", [["--cell", "lstm", "--optimizer", "rmsprop", "--schedule", "cosine"], ["--epochs", "1"]]
+)
+def test_every_option_runs(text_file, options, capsys):
+    assert char_shakespeare.main(["--text", str(text_file), *QUICK, *options]) == 0
+    assert ("step 50/50  epoch 1.00" if "--epochs" in options else "step 40/40") in capsys.readouterr().out
 
 
 @pytest.mark.skipif(TINY_SHAKESPEARE is None, reason="needs tinyshakespeare.txt in the folder MINIRNN_DATA")
@@ -232,8 +249,6 @@ def test_control_c_finishes_the_step_and_writes_what_there_is(tmp_path, text_fil
                 break
         rest = run.stdout.read()
     assert run.returncode == 130
-    assert (
-        "interrupted: stopped after step 2" in rest and "----- a sample of that model" in rest and "written: " in rest
-    )
+    assert "interrupted: stopped after step " in rest and "----- a sample of that model" in rest and "written: " in rest
     minirnn.load_model(tmp_path / "runs/shakespeare/model.npz")
     assert (tmp_path / "runs/shakespeare/loss.png").read_bytes().startswith(PNG)

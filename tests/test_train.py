@@ -131,7 +131,10 @@ def test_evaluation_weighs_every_token_once(length):
     model.params["rnn0.Whh"][...] = 0
     ids = IDS[:length]
     expected, _ = model.loss(ids[:-1, None], ids[1:, None], model.zero_state(1))
-    assert evaluate(model, ids, batch_size=4, seq_length=10) == pytest.approx(expected, rel=1e-12)
+    predicted, _ = model.predict(ids[:-1, None], model.zero_state(1))
+    loss, accuracy = evaluate(model, ids, batch_size=4, seq_length=10)
+    assert loss == pytest.approx(expected, rel=1e-12)
+    assert accuracy == (predicted[:, 0] == ids[1:]).mean()
 
 
 def test_evaluation_needs_a_token_to_predict():
