@@ -14,8 +14,9 @@ import numpy as np
 from support import at_least, find_text, fraction, prepare_folder, run
 
 import minirnn
-from minirnn.optim import OPTIMIZERS, cosine_decay, epoch_decay, linear_decay
+from minirnn.optim import OPTIMIZERS
 from minirnn.plots import plot_losses
+from minirnn.schedules import cosine_decay, epoch_decay, linear_decay
 
 SCHEDULES = ("constant", "linear", "cosine", "epochs")
 COMMON: dict[str, Any] = dict(

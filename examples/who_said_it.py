@@ -16,8 +16,8 @@ from support import at_least, find_text, fraction, prepare_folder, run
 
 import minirnn
 from minirnn.classifier import pad
-from minirnn.optim import linear_decay
 from minirnn.plots import plot_confusion
+from minirnn.schedules import linear_decay
 
 SPEECH = re.compile(r"^([A-Z][A-Za-z ]*):\n(.+)", re.DOTALL)
 

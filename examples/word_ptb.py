@@ -18,7 +18,7 @@ import numpy as np
 from support import at_least, find_text, run
 
 import minirnn
-from minirnn.optim import epoch_decay
+from minirnn.schedules import epoch_decay
 
 # The published configurations. Their loss is summed over the steps of a slice and averaged over the batch, which is why
 # the rate is 1 and the limit of the norm 5; reduction="sum" below is the same loss.

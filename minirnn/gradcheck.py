@@ -83,25 +83,13 @@ def numerical_gradient(loss_fn: LossFunction, params: Params, eps: float = 1e-5)
 
 @dataclass(frozen=True)
 class Comparison:
-    """One parameter's gradient held against the numerical one.
-
-    Attributes
-    ----------
-    name : str
-    error : float
-        Largest difference of any entry, relative to the largest entry of either gradient (at least 1e-12).
-    index : tuple of int
-        Where that difference is.
-    given, expected : float
-        The gradient that was to be checked there, and the numerical one.
-    ok : bool
-    """
+    """One parameter's gradient held against the numerical one."""
 
     name: str
-    error: float
-    index: tuple[int, ...]
-    given: float
-    expected: float
+    error: float  # largest difference, relative to the largest entry of either gradient (at least 1e-12)
+    index: tuple[int, ...]  # where that difference is
+    given: float  # the gradient that was to be checked, there
+    expected: float  # the numerical one, there
     ok: bool
 
     def __str__(self) -> str:
@@ -115,15 +103,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """The result of :func:`check_gradients`; print it.
-
-    Attributes
-    ----------
-    comparisons : tuple of Comparison
-        One for each parameter.
-    ok : bool
-        Whether all of them agree.
-    """
+    """The result of :func:`check_gradients`, one comparison per parameter: print it, or ask whether it is ``ok``."""
 
     comparisons: tuple[Comparison, ...]
 

@@ -33,33 +33,17 @@ CELLS: dict[str, ModuleType] = {"rnn": rnn, "gru": gru, "lstm": lstm}
 class ModelConfig:
     """What has to be known to build a model; everything else is in its parameters.
 
-    Attributes
-    ----------
-    cell : str
-        A name in ``CELLS``.
-    vocab_size : int
-        V, tokens in the vocabulary.
-    hidden_size : int
-        H, hidden units of each layer.
-    layers : int
-        How many cells are stacked.
-    embedding_size : int or None
-        Width of the learned input vectors; None feeds one-hot columns.
-    dropout : float
-        Probability of dropping an entry of the embedding and of each layer's output while training. The recurrence
-        is never dropped (Zaremba, Sutskever and Vinyals, 2014).
-    tie_weights : bool
-        Use the embedding table as the output layer's weights too (Press and Wolf, 2017); needs embedding_size equal
-        to hidden_size. There is no ``"Why"`` then.
+    The recurrence is never dropped, only what passes between layers (Zaremba, Sutskever and Vinyals, 2014).
+    Tied weights use the embedding table as the output layer's too, instead of ``"Why"`` (Press and Wolf, 2017).
     """
 
-    cell: str
-    vocab_size: int
-    hidden_size: int
-    layers: int = 1
-    embedding_size: int | None = None
-    dropout: float = 0.0
-    tie_weights: bool = False
+    cell: str  # a name in CELLS
+    vocab_size: int  # V, tokens in the vocabulary
+    hidden_size: int  # H, hidden units of each layer
+    layers: int = 1  # how many cells are stacked
+    embedding_size: int | None = None  # D, width of the learned input vectors; None feeds one-hot columns
+    dropout: float = 0.0  # probability of dropping an entry of the embedding and of each layer's output
+    tie_weights: bool = False  # needs embedding_size equal to hidden_size
 
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
@@ -239,24 +223,14 @@ class LanguageModel:
         logits, state = self.logits(x, state)
         return logits.argmax(axis=1), state
 
-    def _forward(
-        self, x: ArrayLike, state: ModelState, rng: np.random.Generator | None
-    ) -> tuple[Array, ModelState, tuple]:
+    def _forward(self, x: ArrayLike, state: ModelState, rng: Any) -> tuple[Array, ModelState, tuple]:
         """Ids (T, B) to logits (V, N), the final state, and the cache."""
         h, state, stack_cache = stack_forward(self.config, self.params, x, state, rng)
         Why = self.params["embedding" if self.config.tie_weights else "Why"]
         logits, linear_cache = ops.linear_forward(ops.to_bag(h), Why, self.params["by"])
         return logits, state, (stack_cache, linear_cache, len(h))
 
-    def _loss(
-        self,
-        x: ArrayLike,
-        y: ArrayLike,
-        state: ModelState,
-        rng: np.random.Generator | None,
-        reduction: str,
-        lengths: ArrayLike | None,
-    ) -> tuple[Any, tuple, ModelState, tuple]:
+    def _loss(self, x: ArrayLike, y: ArrayLike, state: ModelState, rng: Any, reduction: str, lengths: Any) -> tuple:
         """The loss and its cache, the final state, and the cache of the forward pass."""
         logits, state, cache = self._forward(x, state, rng)
         if np.shape(y) != np.shape(x):

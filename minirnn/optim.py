@@ -8,7 +8,6 @@ Every optimizer has a ``learning_rate``, which may be changed between steps, and
 that it remembers: saved and set back, it goes on as if nothing had happened.
 """
 
-import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -173,25 +172,3 @@ class Adam:
 
 Optimizer = SGD | Adagrad | RMSProp | Adam
 OPTIMIZERS: dict[str, Callable[[float], Optimizer]] = {"sgd": SGD, "adagrad": Adagrad, "rmsprop": RMSProp, "adam": Adam}
-
-# --- learning-rate schedules: the factor on the learning rate, as a function of the steps taken ------
-
-
-def epoch_decay(step: int, steps_per_epoch: int, constant_epochs: int, decay: float) -> float:
-    """1 for the first epochs, then multiplied by ``decay`` at the start of each (Zaremba et al., 2014)."""
-    return decay ** max(0, step // steps_per_epoch + 1 - constant_epochs)
-
-
-def exponential_decay(step: int, steps: int, decay: float) -> float:
-    """Multiplied by ``decay`` over every ``steps`` steps, smoothly."""
-    return decay ** (step / steps)
-
-
-def linear_decay(step: int, total: int) -> float:
-    """From 1 at the first step in a straight line to 0 after ``total`` steps."""
-    return max(0.0, 1 - step / total)
-
-
-def cosine_decay(step: int, total: int) -> float:
-    """From 1 to 0 along half a period of the cosine (Loshchilov and Hutter, 2017)."""
-    return 0.5 * (1 + math.cos(math.pi * min(1, step / total)))

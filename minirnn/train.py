@@ -4,12 +4,9 @@ A step is: take the next batch, compute loss and gradients, clip them, let the o
 hidden state that one batch ends with is the one the next begins with; it is zeroed only where the text starts over.
 """
 
-import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event
 
 import numpy as np
 
@@ -22,30 +19,15 @@ from minirnn.text import stream, stream_batches
 
 @dataclass(frozen=True)
 class Report:
-    """What one training step has to say.
+    """What one training step has to say."""
 
-    Attributes
-    ----------
-    step : int
-        Steps taken since training began.
-    epoch : float
-        Passes through the text since training began.
-    loss, smooth_loss : float
-        Loss of this step's batch, and its exponentially smoothed mean: nats per token, or with
-        ``reduction="sum"`` nats per sequence of T tokens.
-    gradient_norm : float
-        Global norm of the gradients before clipping.
-    tokens_per_second, seconds_left : float
-        Since :meth:`Trainer.steps` was called, pauses of the caller included, and until it ends.
-    """
-
-    step: int
-    epoch: float
-    loss: float
-    smooth_loss: float
-    gradient_norm: float
-    tokens_per_second: float
-    seconds_left: float
+    step: int  # steps taken since training began
+    epoch: float  # passes through the text since training began
+    loss: float  # of this batch: nats per token, or with reduction="sum" nats per sequence of T tokens
+    smooth_loss: float  # its exponentially smoothed mean
+    gradient_norm: float  # global norm of the gradients before clipping
+    tokens_per_second: float  # since steps() was called, pauses of the caller included
+    seconds_left: float  # until steps() ends
 
 
 class Trainer:
@@ -69,7 +51,7 @@ class Trainer:
         ``smooth_loss = smoothing * smooth_loss + (1 - smoothing) * loss``, which starts at the loss of guessing
         blindly, log V per token.
     schedule : function, optional
-        Takes the steps done and returns the factor on the optimizer's learning rate; see :mod:`minirnn.optim`.
+        Takes the steps done and returns the factor on the optimizer's learning rate; see :mod:`minirnn.schedules`.
     rng : Generator or int
         Draws the dropout masks.
 
@@ -184,22 +166,3 @@ def evaluate(model: LanguageModel, ids: Array, batch_size: int = 32, seq_length:
             nats += float(loss)
             hits += int((logits.argmax(axis=1) == y).sum())
     return nats / (len(ids) - 1), hits / (len(ids) - 1)
-
-
-@contextmanager
-def catch_interrupt() -> Iterator[Event]:
-    """Turn Ctrl-C into a request: the event is set, and a loop that looks at it can finish its step and save.
-
-    A second Ctrl-C interrupts at once.
-    """
-    asked = Event()
-
-    def ask(*_: object) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -6,16 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minirnn import SGD, Adagrad, Adam, RMSProp, clip_norm, clip_value
-from minirnn.optim import (
-    BLOCK,
-    OPTIMIZERS,
-    blocks,
-    cosine_decay,
-    epoch_decay,
-    exponential_decay,
-    global_norm,
-    linear_decay,
-)
+from minirnn.optim import BLOCK, OPTIMIZERS, blocks, global_norm
+from minirnn.schedules import cosine_decay, epoch_decay, exponential_decay, linear_decay
 
 
 def quadratic():
