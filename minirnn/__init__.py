@@ -22,7 +22,8 @@ columns, so with B = 1 the equations are those of Karpathy's min-char-rnn to the
 The gradient of ``z`` is called ``dz``. Losses are in nats per token unless it says otherwise.
 """
 
-import numpy as np
+import contextlib
+import ctypes
 
 from minirnn import gradcheck, gru, lstm, ops, rnn
 from minirnn.checkpoint import load_model, save_model
@@ -68,6 +69,7 @@ __all__ = [
 ]
 
 # The C library gives large freed arrays back to the system, and each training step would have to fetch its memory
-# anew, page by page. glibc stops doing so once it has seen a block of this size freed: a quarter of the time of a
-# step at H 256, T 50, B 32, in exchange for up to 64 MB kept. Untouched, the block itself costs nothing.
-np.empty(31 << 20, np.uint8)
+# anew, page by page: a quarter of the time of a step at H 256, T 50, B 32. Where it is glibc, ask it to keep them.
+with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+    ctypes.CDLL(None).mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD: bytes at the top of the heap that may lie idle
+    ctypes.CDLL(None).mallopt(-3, 1 << 28)  # M_MMAP_THRESHOLD: smaller blocks come from the heap

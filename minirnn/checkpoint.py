@@ -23,13 +23,7 @@ VERSION = 1
 
 
 def save_model(path: str | Path, model: LanguageModel, vocab: Vocabulary) -> None:
-    """Write a model and its vocabulary to one ``.npz`` file, replacing it if it exists.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written; the old file then is as it was.
-    """
+    """Write a model and its vocabulary to one ``.npz`` file; on OSError a file that was there is as it was."""
     path = Path(path)
     about = {
         "format": FORMAT,
@@ -47,15 +41,7 @@ def save_model(path: str | Path, model: LanguageModel, vocab: Vocabulary) -> Non
 
 
 def load_model(path: str | Path) -> tuple[LanguageModel, Vocabulary]:
-    """Read what :func:`save_model` wrote.
-
-    Raises
-    ------
-    ValueError
-        If the file is not a model, or one of a later format.
-    OSError
-        If it cannot be read.
-    """
+    """Read what :func:`save_model` wrote; ValueError if it is no model, or one of a later format."""
     path = Path(path)
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:

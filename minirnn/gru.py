@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minirnn.checks import Array, Params, Rng, State, check_cell_gradient, check_cell_input
-from minirnn.ops import pick, sigmoid, to_bag
+from minirnn.ops import from_bag, pick, sigmoid, to_bag
 
 
 def init(input_size: int, hidden_size: int, rng: Rng, dtype: DTypeLike = np.float32) -> Params:
@@ -59,16 +59,19 @@ def forward(params: Params, x: Array, state: State) -> tuple[Array, State, tuple
     Wxh, Whh, bh, bhn = params["Wxh"], params["Whh"], params["bh"], params["bhn"]
     T, H = len(x), len(h0)
 
-    gates = Wxh @ x + bh  # (T, 3H, B): the input's share; the loop replaces it by r, z, n
+    gates = from_bag(Wxh @ to_bag(x) + bh, T)  # (T, 3H, B): the input's share; the loop replaces it by r, z, n
     us = np.empty((T, *h0.shape), x.dtype)  # (T, H, B)
     hs = np.empty((T + 1, *h0.shape), x.dtype)  # (T+1, H, B): hs[t+1] is h[t], and hs[0] the state before
     hs[0] = h0
     for t in range(T):
         Wh = Whh @ hs[t]  # (3H, B)
-        gates[t, : 2 * H] = sigmoid(gates[t, : 2 * H] + Wh[: 2 * H])
         us[t] = Wh[2 * H :] + bhn
-        r, z, n = gates[t].reshape(3, H, -1)  # views: n still holds Wxn @ x[t] + bn
-        n[...] = np.tanh(n + r * us[t])
+        rz = gates[t, : 2 * H]  # a view: what is written to rz stands in gates
+        rz += Wh[: 2 * H]
+        sigmoid(rz, out=rz)
+        r, z, n = gates[t].reshape(3, H, -1)  # views too; n still holds Wxn @ x[t] + bn
+        n += r * us[t]
+        np.tanh(n, out=n)
         hs[t + 1] = n + z * (hs[t] - n)  # (1 - z) n + z h, with one product less
 
     return hs[1:].copy(), (hs[T].copy(),), (params, x, hs, gates, us)
@@ -103,7 +106,7 @@ def backward(dh: Array, cache: tuple, dstate: State | None = None) -> tuple[Arra
         "bh": da_bag.sum(axis=1, keepdims=True),
         "bhn": du_bag[2 * H :].sum(axis=1, keepdims=True),
     }
-    dx = Wxh.T @ da  # (T, D, B)
+    dx = from_bag(Wxh.T @ da_bag, T)  # (T, D, B)
     return dx, (dhnext,), grads
 
 

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minirnn.checks import Array, Params, Rng, State, check_cell_gradient, check_cell_input
-from minirnn.ops import pick, sigmoid, to_bag
+from minirnn.ops import from_bag, pick, sigmoid, to_bag
 
 
 def init(
@@ -62,15 +62,16 @@ def forward(params: Params, x: Array, state: State) -> tuple[Array, State, tuple
     Wxh, Whh, bh = params["Wxh"], params["Whh"], params["bh"]
     T, H = len(x), len(h0)
 
-    gates = Wxh @ x + bh  # (T, 4H, B): the input's share of a; the loop replaces it by i, f, o, g
+    gates = from_bag(Wxh @ to_bag(x) + bh, T)  # (T, 4H, B): the input's share of a; the loop replaces it by i, f, o, g
     hs = np.empty((T + 1, *h0.shape), x.dtype)  # (T+1, H, B): hs[t+1] is h[t], and hs[0] the state before
     cs = np.empty_like(hs)
     hs[0], cs[0] = h0, c0
     for t in range(T):
-        a = gates[t] + Whh @ hs[t]  # (4H, B)
-        gates[t, : 3 * H] = sigmoid(a[: 3 * H])
-        gates[t, 3 * H :] = np.tanh(a[3 * H :])
-        i, f, o, g = gates[t].reshape(4, H, -1)
+        a = gates[t]  # (4H, B), a view: what is written to a stands in gates
+        a += Whh @ hs[t]
+        sigmoid(a[: 3 * H], out=a[: 3 * H])
+        np.tanh(a[3 * H :], out=a[3 * H :])
+        i, f, o, g = a.reshape(4, H, -1)
         cs[t + 1] = f * cs[t] + i * g
         hs[t + 1] = o * np.tanh(cs[t + 1])
 
@@ -105,7 +106,7 @@ def backward(dh: Array, cache: tuple, dstate: State | None = None) -> tuple[Arra
         "Whh": da_bag @ to_bag(hprev).T,
         "bh": da_bag.sum(axis=1, keepdims=True),
     }
-    dx = Wxh.T @ da  # (T, D, B)
+    dx = from_bag(Wxh.T @ da_bag, T)  # (T, D, B)
     return dx, (dhnext, dcnext), grads
 
 

@@ -119,14 +119,7 @@ def stack_backward(config: ModelConfig, dh: Array, cache: tuple) -> Params:
 
 
 class LanguageModel:
-    """Predicts each next token of a sequence from all tokens before it.
-
-    Parameters
-    ----------
-    config : ModelConfig
-    params : dict of arrays
-        As :meth:`init` makes them.
-    """
+    """Predicts each next token of a sequence from all tokens before it; :meth:`init` makes a new one."""
 
     def __init__(self, config: ModelConfig, params: Params):
         self.config = config

@@ -18,12 +18,16 @@ from numpy.typing import ArrayLike, DTypeLike
 from minirnn.checks import Array, check_ids, check_shape
 
 
-def sigmoid(z: Array) -> Array:
-    """Logistic function ``1 / (1 + exp(-z))``, of any shape, real or complex.
+def sigmoid(z: Array, out: Array | None = None) -> Array:
+    """Logistic function ``1 / (1 + exp(-z))``, of any shape, real or complex; written to ``out`` if it is given.
 
-    Written with tanh, its rescaled twin, because tanh does not overflow however large ``z`` is.
+    It is computed as ``(1 + tanh(z / 2)) / 2``, because tanh does not overflow however large ``z`` is.
     """
-    return 0.5 * (1.0 + np.tanh(0.5 * z))
+    out = np.multiply(z, 0.5, out=out)
+    out = np.tanh(out, out=out) if np.ndim(out) else np.tanh(out)
+    out += 1
+    out *= 0.5
+    return out
 
 
 # --- the bag ----------------------------------------------------------------------------------------
@@ -86,7 +90,8 @@ def embedding_backward(dx: Array, cache: tuple) -> Array:
 
 def linear_forward(x: Array, W: Array, b: Array) -> tuple[Array, tuple]:
     """``y = W @ x + b`` on the bag: x (D, N), W (V, D), b (V, 1) -> y (V, N), cache."""
-    return W @ x + b, (x, W)
+    y = W @ x
+    return np.add(y, b, out=y if y.dtype == np.result_type(y, b) else None), (x, W)
 
 
 def linear_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minirnn.checks import Array, Params, Rng, State, check_cell_gradient, check_cell_input
-from minirnn.ops import pick, to_bag
+from minirnn.ops import from_bag, pick, to_bag
 
 
 def init(input_size: int, hidden_size: int, rng: Rng, dtype: DTypeLike = np.float32) -> Params:
@@ -82,7 +82,7 @@ def forward(params: Params, x: Array, state: State) -> tuple[Array, State, tuple
     Wxh, Whh, bh = params["Wxh"], params["Whh"], params["bh"]
     T = len(x)
 
-    ax = Wxh @ x + bh  # (T, H, B): the input's share of a[t], for all steps at once
+    ax = from_bag(Wxh @ to_bag(x) + bh, T)  # (T, H, B): the input's share of a[t], for all steps at once
     hs = np.empty((T + 1, *h0.shape), x.dtype)  # (T+1, H, B): hs[t+1] is h[t], and hs[0] the state before
     hs[0] = h0
     for t in range(T):
@@ -134,7 +134,7 @@ def backward(dh: Array, cache: tuple, dstate: State | None = None) -> tuple[Arra
         "Whh": da_bag @ to_bag(hprev).T,
         "bh": da_bag.sum(axis=1, keepdims=True),
     }
-    dx = Wxh.T @ da  # (T, D, B)
+    dx = from_bag(Wxh.T @ da_bag, len(h))  # (T, D, B)
     return dx, (dhnext,), grads
 
 

@@ -25,7 +25,7 @@ def sample(
     top_p: float | None = None,
     stop: str | None = None,
 ) -> Iterator[str]:
-    """Draw tokens one after the other, each given all before it.
+    """Draw tokens one after the other, each given all before it; ``vocab.join`` makes text of them.
 
     Parameters
     ----------
@@ -34,22 +34,16 @@ def sample(
     rng : Generator or int
         Draws the tokens; the same seed gives the same text.
     prime : str
-        Text the model reads first. It is not repeated in the output. Empty: the model starts as on a new line.
+        Text the model reads first; it is not repeated. Empty: the model starts as on a new line.
     length : int
         Tokens to draw at most.
     temperature : float
         Logits are divided by it: below 1 bolder, above 1 wilder, 0 always takes the most probable token.
-    top_k : int, optional
-        Draw among the k most probable tokens only.
-    top_p : float, optional
-        Draw among the fewest tokens that together have probability p (nucleus sampling; Holtzman et al., 2020).
+    top_k, top_p : int, float, optional
+        Draw among the k most probable tokens, or among the fewest that together have probability p (nucleus
+        sampling; Holtzman et al., 2020).
     stop : str, optional
         End as soon as the drawn text ends with this string, which is the last thing drawn.
-
-    Yields
-    ------
-    str
-        One token; ``vocab.join`` makes text of them.
 
     Raises
     ------

@@ -25,12 +25,7 @@ UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
 def read_text(path: str | Path, encoding: str = "utf-8") -> str:
     """Read a text file; a byte-order mark is dropped and every kind of line end becomes a newline.
 
-    Raises
-    ------
-    ValueError
-        If the file is empty, or is not text in this encoding.
-    OSError
-        If it cannot be read.
+    Raises OSError if it cannot be read, and ValueError if it is empty or no text in this encoding.
     """
     data = Path(path).read_bytes()
     try:
@@ -49,14 +44,9 @@ def read_text(path: str | Path, encoding: str = "utf-8") -> str:
 
 
 class Vocabulary:
-    """The tokens a model knows, and the ids it knows them by.
+    """The tokens a model knows, and the ids it knows them by: ``tokens[i]`` has id i.
 
-    Parameters
-    ----------
-    tokens : sequence of str
-        Token i has id i.
-    kind : {"chars", "words"}
-        Whether a token is a character, or a word between white space, with ``<eos>`` for each line's end.
+    ``kind`` is "chars", or "words" for words between white space with ``<eos>`` for each line's end.
     """
 
     def __init__(self, tokens: Sequence[str], kind: str):
@@ -93,13 +83,7 @@ class Vocabulary:
         return len(self.tokens)
 
     def encode(self, text: str) -> Array:
-        """Token ids (N,) of a text.
-
-        Raises
-        ------
-        ValueError
-            If a token is not in the vocabulary, and ``<unk>`` is not either.
-        """
+        """Token ids (N,) of a text; ValueError if a token is not in the vocabulary, and ``<unk>`` is not either."""
         tokens: Sequence[str] = text if self.kind == "chars" else split_words(text)
         unknown_id = self.ids.get(UNKNOWN, -1) if self.kind == "words" else -1
         ids = np.fromiter((self.ids.get(token, unknown_id) for token in tokens), np.int32, len(tokens))
@@ -131,12 +115,7 @@ def split_words(text: str) -> list[str]:
 def stream(ids: ArrayLike, B: int, T: int) -> tuple[Array, Array]:
     """All inputs and targets of one epoch, as views of shape (batches, T, B) that copy nothing.
 
-    Up to B*T - 1 tokens at the end of the text do not fill a batch and are left out.
-
-    Raises
-    ------
-    ValueError
-        If the ids do not fill a single batch.
+    Up to B*T - 1 tokens at the end of the text do not fill a batch and are left out; ValueError if that are all.
     """
     ids = np.asarray(ids)
     if ids.ndim != 1:

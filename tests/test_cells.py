@@ -222,3 +222,35 @@ def test_gradients_that_do_not_fit_are_named(name, rng):
         dstate = tuple(np.ones((4, 1 if i == j else 5)) for j in range(len(state)))
         with pytest.raises(ValueError, match=rf"dstate\[{i}\] must have shape \(4, 5\), got \(4, 1\)"):
             cell.backward(np.ones((2, 4, 5)), cache, dstate)
+
+
+@every_cell
+def test_results_share_no_memory_with_the_cache_or_the_arguments(name):
+    params, x, state, rng = draw_cell(name, 4, 3, 5, 2, 0)
+    h, final, cache = CELLS[name].forward(params, x, state)
+    dx, dstate, grads = CELLS[name].backward(*draw_gradients(h, final, rng)[:1], cache)
+    inside = [*params.values(), x, *state, *cache[1:]]
+    for result in (h, *final, dx, *dstate, *grads.values()):
+        assert not any(np.shares_memory(result, array) for array in inside)
+
+
+@every_cell
+def test_the_zero_state_has_the_precision_asked_for(name):
+    for dtype in (np.float32, np.float64):
+        for s in CELLS[name].zero_state(4, 5, dtype):
+            assert s.shape == (4, 5) and s.dtype == dtype and not s.any()
+
+
+@every_cell
+def test_classroom_arguments_work_or_are_named(name):
+    """Integer weights compute in floats; a bias without its second axis, or a state without its tuple, is refused."""
+    cell = CELLS[name]
+    params = {key: np.ones(p.shape, int) for key, p in cell.init(1, 2, 0).items()}
+    x, state = np.full((1, 1, 2), 0.5), cell.zero_state(2, 2)
+    floats = {key: p.astype(float) for key, p in params.items()}
+    near([cell.forward(params, x, state)[0]], [cell.forward(floats, x, state)[0]])
+    with pytest.raises(ValueError, match=r"bh must have shape"):
+        cell.forward(floats | {"bh": floats["bh"][:, 0]}, x, state)
+    for bad in (state[0], (*state, state[0]), list(state)):
+        with pytest.raises(ValueError, match=r"state must be a tuple of .* as zero_state returns"):
+            cell.forward(floats, x, bad)

@@ -6,7 +6,7 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minirnn import CELLS, LanguageModel, ModelConfig
+from minirnn import CELLS, LanguageModel, ModelConfig, gru, ops
 from minirnn.gradcheck import check_gradients
 
 seeds = st.integers(0, 2**32 - 1)
@@ -247,3 +247,31 @@ def test_tied_weights_are_one_table():
     np.testing.assert_allclose(grads["embedding"], untied_grads["embedding"] + untied_grads["Why"], rtol=0, atol=1e-15)
     with pytest.raises(ValueError, match="tied weights need embedding_size equal to hidden_size, got None and 4"):
         ModelConfig("rnn", 6, 4, tie_weights=True)
+
+
+def test_the_pipeline_is_made_of_its_parts():
+    """Dropout after the embedding and after every layer, in this order, and nowhere else."""
+    config = ModelConfig("gru", 5, 4, 2, embedding_size=3, dropout=0.4)
+    model, x, y, state = draw(config, 6, 3, 0)
+    p, rng = model.params, np.random.default_rng(7)
+    h, _ = ops.embedding_forward(x, p["embedding"])
+    h, _ = ops.dropout_forward(h, 0.4, rng)
+    for layer in range(2):
+        cell = {
+            name.removeprefix(f"rnn{layer}."): array for name, array in p.items() if name.startswith(f"rnn{layer}.")
+        }
+        h, _, _ = gru.forward(cell, h, state[layer])
+        h, _ = ops.dropout_forward(h, 0.4, rng)
+    logits = p["Why"] @ ops.to_bag(h) + p["by"]
+    expected, _ = ops.cross_entropy_forward(logits, y.reshape(-1), np.full(18, 1 / 18))
+    assert model.loss_and_grads(x, y, state, rng=7)[0] == pytest.approx(expected, rel=1e-14)
+
+
+def test_precision_and_scale_of_a_new_model(rng):
+    for dtype in (np.float32, np.float64):
+        model = LanguageModel.init(ModelConfig("lstm", 200, 8, embedding_size=50), rng, dtype)
+        assert {p.dtype for p in model.params.values()} == {np.dtype(dtype)}
+        assert {s.dtype for layer in model.zero_state(2) for s in layer} == {np.dtype(dtype)}
+        assert np.linalg.norm(model.params["embedding"], axis=1).mean() == pytest.approx(1, abs=0.05)
+    copy = model.astype(np.float64)
+    assert not any(np.shares_memory(copy.params[name], p) for name, p in model.params.items())

@@ -130,3 +130,59 @@ def test_a_token_of_weight_zero_has_no_loss_and_no_gradient(rng):
 def test_cross_entropy_names_a_target_outside_the_logits():
     with pytest.raises(ValueError, match=r"targets must be in 0\.\.2, got 3"):
         ops.cross_entropy_forward(np.zeros((3, 1)), np.array([3]), np.ones(1))
+
+
+def test_backward_passes_change_neither_their_arguments_nor_their_caches(rng):
+    x, dout = rng.standard_normal((2, 3, 4, 5))
+    _, mask = ops.dropout_forward(x, 0.5, rng)
+    logits, targets = rng.standard_normal((3, 4)), np.array([0, 1, 2, 0])
+    _, ce_cache = ops.cross_entropy_forward(logits, targets, np.full(4, 0.25))
+    _, linear_cache = ops.linear_forward(logits, rng.standard_normal((2, 3)), np.zeros((2, 1)))
+    dy = rng.standard_normal((2, 4))
+    arrays = [x, dout, mask, logits, dy, *ce_cache, *linear_cache]
+    copies = [a.copy() for a in arrays]
+    ops.dropout_backward(dout, mask)
+    ops.cross_entropy_backward(ce_cache)
+    ops.linear_backward(dy, linear_cache)
+    assert all((a == copy).all() for a, copy in zip(arrays, copies, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_precision_is_kept(dtype, rng):
+    x = rng.standard_normal((2, 3, 4)).astype(dtype)
+    out, mask = ops.dropout_forward(x, 0.5, rng)
+    table = rng.standard_normal((5, 3)).astype(dtype)
+    looked_up, cache = ops.embedding_forward([[1, 2]], table)
+    loss, ce_cache = ops.cross_entropy_forward(x[0], np.array([0, 1, 2, 0]), np.full(4, 0.25))
+    results = [out, mask, ops.sigmoid(x), looked_up, ops.embedding_backward(looked_up, cache), loss]
+    assert {a.dtype for a in [*results, ops.cross_entropy_backward(ce_cache)]} == {np.dtype(dtype)}
+
+
+def test_sigmoid_writes_where_it_is_told(rng):
+    z = rng.standard_normal((2, 3))
+    expected = ops.sigmoid(z)
+    assert ops.sigmoid(z, out=z) is z and (z == expected).all()
+
+
+def test_shapes_that_do_not_fit_are_named(rng):
+    logits, targets, weights = rng.standard_normal((3, 4)), np.array([0, 1, 2, 0]), np.ones(4)
+    for bad, message in [
+        (
+            lambda: ops.cross_entropy_forward(logits, targets[:, None], weights),
+            r"targets must have shape \(4,\), got \(4, 1\)",
+        ),
+        (
+            lambda: ops.cross_entropy_forward(logits, targets[:1], weights),
+            r"targets must have shape \(4,\), got \(1,\)",
+        ),
+        (
+            lambda: ops.cross_entropy_forward(logits, targets, weights[:1]),
+            r"weights must have shape \(4,\), got \(1,\)",
+        ),
+        (lambda: ops.one_hot([1, 2], 3), r"ids must have shape \(T, B\), got \(2,\)"),
+        (lambda: ops.one_hot([[True, False]], 3), "ids must be integers, got dtype bool"),
+        (lambda: ops.dropout_forward(logits, 1.0, rng), r"the dropout rate must be in \[0, 1\), got 1.0"),
+        (lambda: ops.dropout_forward(logits, -0.1, None), r"the dropout rate must be in \[0, 1\), got -0.1"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            bad()

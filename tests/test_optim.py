@@ -148,3 +148,34 @@ def test_what_does_not_fit_is_named():
     for bad in (lambda: RMSProp(0.1, decay=1.0), lambda: Adam(0.1, beta1=-0.1), lambda: Adam(0.1, beta2=2)):
         with pytest.raises(ValueError, match=r"must be in \[0, 1\), got"):
             bad()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values())
+def test_gradients_are_left_alone_precision_is_kept_and_the_rate_may_change(optimizer):
+    params = {name: p.astype(np.float32) for name, p in quadratic().items()}
+    grads = {name: p.copy() for name, p in params.items()}
+    changed = optimizer(0.1)
+    changed.learning_rate = 0.2
+    other = {name: p.copy() for name, p in params.items()}
+    for _ in range(2):
+        changed.step(params, grads)
+    fresh = optimizer(0.2)
+    for _ in range(2):
+        fresh.step(other, grads)
+    for name, g in quadratic().items():
+        assert (grads[name] == g).all() and (params[name] == other[name]).all() and params[name].dtype == np.float32
+    assert all(s.dtype == np.float32 for name, s in changed.state.items() if name != "t")
+
+
+def test_extra_and_missing_gradients_are_both_refused():
+    params = quadratic()
+    for grads in ({"W": params["W"]}, params | {"c": np.ones((1, 1))}):
+        with pytest.raises(ValueError, match="must have the same names"):
+            SGD(0.1).step(params, grads)
+
+
+def test_a_norm_that_overflows_leaves_the_gradients_as_they_are():
+    grads = {"W": np.full((2, 2), 1e30, np.float32)}
+    with np.errstate(over="ignore"):
+        assert clip_norm(grads, 1.0) == np.inf
+    assert (grads["W"] == np.float32(1e30)).all()

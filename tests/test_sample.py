@@ -100,3 +100,17 @@ def test_a_diverged_model_is_named(model):
     model.params["by"][0] = np.nan
     with pytest.raises(ValueError, match="logits are not finite"):
         next(sample(model, VOCAB, 0))
+
+
+def test_a_prime_of_white_space_is_no_prime_for_words(model):
+    words = Vocabulary([*"abcdefg", "<eos>"], "words")
+    assert list(sample(model, words, 3, prime="  ")) == list(sample(model, words, 3))
+
+
+def test_words_stop_at_text_not_at_tokens(model):
+    words = Vocabulary([*"abcdefg", "<eos>"], "words")
+    drawn = list(sample(model, words, 5, length=300, temperature=2.0))
+    pair = words.join(drawn[100:102])
+    stopped = list(sample(model, words, 5, length=300, temperature=2.0, stop=pair))
+    assert words.join(stopped).endswith(pair) and len(stopped) <= 102
+    assert len(stopped) == next(n for n in range(1, 300) if words.join(drawn[:n]).endswith(pair))

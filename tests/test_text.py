@@ -114,3 +114,9 @@ def test_too_few_tokens_say_how_many_are_needed():
         stream_batches(ids.reshape(2, 12), 1, 2)
     with pytest.raises(ValueError, match="the batch size B must be at least 1, got 0"):
         stream_batches(ids, 0, 6)
+
+
+def test_large_vocabularies_are_encoded_whole():
+    text = "".join(chr(code) for code in range(0x4E00, 0x4E00 + 40_000) if not 0xD800 <= code < 0xE000)
+    vocab = Vocabulary.from_chars(text)
+    assert vocab.decode(vocab.encode(text)) == text
