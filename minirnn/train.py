@@ -97,10 +97,8 @@ class Trainer:
     def steps(self, n: int) -> Iterator[Report]:
         """Take ``n`` steps, handing a :class:`Report` back after each.
 
-        Raises
-        ------
-        FloatingPointError
-            If the loss or a gradient is no longer finite. The parameters are those before that step.
+        Raises FloatingPointError if the loss or a gradient is no longer finite; the parameters then are those before
+        that step.
         """
         started = time.perf_counter()
         for done in range(1, n + 1):
@@ -145,11 +143,7 @@ def evaluate(model: LanguageModel, ids: Array, batch_size: int = 32, seq_length:
 
     All of ``ids`` count, each predicted from those before it. They are read as ``batch_size`` streams with a state of
     their own, in slices of ``seq_length`` that only bound the memory; what does not fill a batch is one more stream.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than 2 tokens, or an id is outside the vocabulary.
+    ValueError if there are fewer than 2 tokens, or an id is outside the vocabulary.
     """
     if len(ids) < 2:
         raise ValueError(f"evaluation needs at least 2 tokens, one to read and one to predict, got {len(ids)}")
