@@ -18,8 +18,9 @@ The same parameters acted at every step, so the gradient of each is the sum over
 
     dWxh = sum_t da[t] @ x[t].T       dWhh = sum_t da[t] @ h[t-1].T       dbh = sum_t sum_b da[t][:, b]
 
-Only the recurrence itself has to be a loop. What no step needs from another leaves it: ``Wxh @ x`` is computed before
-the loop, all gradients but ``da`` and ``dhnext`` after it, the sums over steps and batch as products on the bag.
+Only the recurrence itself has to be a loop. What no step needs from another leaves it: ``Wxh @ x`` goes before the
+loop, all gradients but ``da`` and ``dhnext`` after it, each one matrix product on "the bag", a matrix in which the
+columns of all steps lie side by side.
 
 Shapes: x (T, D, B), h (T, H, B), Wxh (H, D), Whh (H, H), bh (H, 1); T steps of B sequences, one per column.
 
