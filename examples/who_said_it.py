@@ -73,9 +73,9 @@ def train(args: argparse.Namespace) -> int:
     labels = {name: i for i, name in enumerate(speakers)}
     train_set, test_set = split(speeches, speakers)
 
-    words = "\n".join(speech for _, speech in train_set)
+    words = " ".join(speech for _, speech in train_set)
     seen_twice = sum(count > 1 for count in Counter(words.split()).values())
-    vocab = minirnn.Vocabulary.from_words(words, max_size=seen_twice + 2)  # and <eos>, and <unk> for all others
+    vocab = minirnn.Vocabulary.from_words(words, max_size=seen_twice + 1)  # and <unk> for all others
     rng = np.random.default_rng(args.seed)
     config = minirnn.ModelConfig(args.cell, len(vocab), args.hidden, args.layers, args.hidden, args.dropout)
     model = minirnn.SequenceClassifier.init(config, len(speakers), rng, dense_size=args.hidden)

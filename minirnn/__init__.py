@@ -71,5 +71,6 @@ __all__ = [
 # The C library gives large freed arrays back to the system, and each training step would have to fetch its memory
 # anew, page by page: a quarter of the time of a step at H 256, T 50, B 32. Where it is glibc, ask it to keep them.
 with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
-    ctypes.CDLL(None).mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD: bytes at the top of the heap that may lie idle
-    ctypes.CDLL(None).mallopt(-3, 1 << 28)  # M_MMAP_THRESHOLD: smaller blocks come from the heap
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD: bytes at the top of the heap that may lie idle
+    _ = mallopt(-3, 1 << 28) or mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD; an older glibc admits at most 32 MiB

@@ -74,7 +74,8 @@ def check_cell_input(params: Params, x: ArrayLike, state: State, states: int = 1
         if name.startswith("b"):
             check_shape(name, p, (len(p), 1))
     if not isinstance(state, tuple) or len(state) != states:
-        raise ValueError(f"state must be a tuple of {states} array(s) (H, B), as zero_state returns, got {type(state)}")
+        got = len(state) if isinstance(state, tuple) else type(state).__name__
+        raise ValueError(f"state must be a tuple of {states} array(s) (H, B), as zero_state returns, got {got}")
     x, state = np.asarray(x), tuple(np.asarray(s) for s in state)
     if x.ndim != 3 or x.shape[1] != D or x.shape[0] < 1:
         raise ValueError(f"x must have shape (T, D, B) = (T >= 1, {D}, B), got {x.shape}")
@@ -96,6 +97,8 @@ def check_cell_gradient(dh: ArrayLike, dstate: State | None, h: Array, states: i
     """
     if dstate is None:
         dstate = (np.zeros_like(h[0]),) * states
+    if not isinstance(dstate, tuple) or len(dstate) != states:
+        raise ValueError(f"dstate must be a tuple of {states} array(s) (H, B), like the state it is the gradient of")
     check_shape("dh", dh, h.shape)
     for i, ds in enumerate(dstate):
         check_shape(f"dstate[{i}]", ds, h[0].shape)

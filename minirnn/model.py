@@ -33,7 +33,8 @@ CELLS: dict[str, ModuleType] = {"rnn": rnn, "gru": gru, "lstm": lstm}
 class ModelConfig:
     """What has to be known to build a model; everything else is in its parameters.
 
-    The recurrence is never dropped, only what passes between layers (Zaremba, Sutskever and Vinyals, 2014).
+    Dropout never touches the recurrence, only what passes upwards from the embedding to the output (Zaremba,
+    Sutskever and Vinyals, 2014).
     Tied weights use the embedding table as the output layer's too, instead of ``"Why"`` (Press and Wolf, 2017).
     """
 
@@ -161,8 +162,8 @@ class LanguageModel:
         state : tuple
             One cell state per layer, from :meth:`zero_state` or an earlier call.
         reduction : {"mean", "sum"}
-            "mean": nats per token, over all tokens. "sum": nats summed over time and averaged over the batch, T
-            times the mean, as in min-char-rnn and the TensorFlow PTB tutorial.
+            "mean": nats per token, over all real tokens. "sum": nats summed over time and averaged over the batch, as
+            in min-char-rnn and the TensorFlow PTB tutorial; without ``lengths`` that is T times the mean.
         lengths : int array (B,), optional
             How many tokens of each sequence are real; the rest is padding (any valid ids) and counts nothing.
 

@@ -1,8 +1,8 @@
 """What surrounds the recurrence: inputs before it, the loss after it.
 
 Each operation is a pair that mirrors itself: ``X_forward`` returns its result and a cache, ``X_backward``
-takes the gradient of the result and that cache and returns the gradient of the inputs. Nothing is changed
-in place, so a backward pass can be asked twice and answers the same.
+takes the gradient of the result and that cache and returns the gradient of the inputs. Neither changes its
+arguments, so a backward pass can be asked twice and answers the same.
 
 Around the softmax, time no longer matters. There the T steps of B sequences lie side by side as the
 N = T*B columns of one matrix, "the bag", and a single matrix product serves them all::

@@ -5,7 +5,9 @@
 * PyTorch has two biases where one would do, one beside each product. Exported, ours is the first and the second is
   zero; only the GRU's candidate needs both, because the reset gate comes between them.
 * PyTorch's LSTM stacks its gates in the order i, f, g, o, ours in Karpathy's i, f, o, g.
-* Biases are rows there and columns here; the state dict's names begin with ``embedding.``, ``rnn.`` and ``linear.``.
+* Biases are vectors (H,) there and columns (H, 1) here.
+
+The names in the state dict begin with ``embedding.``, ``rnn.`` and ``linear.``.
 """
 
 import numpy as np
@@ -46,7 +48,7 @@ def from_torch_state_dict(config: ModelConfig, state_dict: dict[str, Array]) -> 
     Raises
     ------
     ValueError
-        If an array is missing, left over, or of another shape than the configuration asks for.
+        If an array is missing, left over, or of another shape than the configuration asks for, or tied weights differ.
     """
     expected = to_torch_state_dict(LanguageModel.init(config, 0))
     if state_dict.keys() != expected.keys():
@@ -55,6 +57,9 @@ def from_torch_state_dict(config: ModelConfig, state_dict: dict[str, Array]) -> 
         )
     for name, array in expected.items():
         check_shape(name, state_dict[name], array.shape)
+
+    if config.tie_weights and not np.array_equal(state_dict["linear.weight"], state_dict["embedding.weight"]):
+        raise ValueError("linear.weight and embedding.weight differ, but tie_weights makes them one; turn it off")
 
     params: Params = {}
     if config.embedding_size is not None:

@@ -141,8 +141,8 @@ class Trainer:
 def evaluate(model: LanguageModel, ids: Array, batch_size: int = 32, seq_length: int = 50) -> tuple[float, float]:
     """Mean loss in nats per token, and accuracy: the share of tokens that were the most probable one.
 
-    All of ``ids`` count, each predicted from those before it. They are read as ``batch_size`` streams with a state of
-    their own, in slices of ``seq_length`` that only bound the memory; what does not fill a batch is one more stream.
+    Every token but the first is predicted once. They are read as ``batch_size`` streams, each from a zero state, in
+    slices of ``seq_length`` between which the state is carried; what does not fill a batch is one more stream.
     ValueError if there are fewer than 2 tokens, or an id is outside the vocabulary.
     """
     if len(ids) < 2:

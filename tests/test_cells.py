@@ -254,3 +254,7 @@ def test_classroom_arguments_work_or_are_named(name):
     for bad in (state[0], (*state, state[0]), list(state)):
         with pytest.raises(ValueError, match=r"state must be a tuple of .* as zero_state returns"):
             cell.forward(floats, x, bad)
+    h, final, cache = cell.forward(floats, x, state)
+    for bad in (final[0], (*final, final[0])):
+        with pytest.raises(ValueError, match="dstate must be a tuple of"):
+            cell.backward(h, cache, bad)

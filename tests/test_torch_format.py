@@ -88,3 +88,11 @@ def test_a_state_dict_that_does_not_fit_is_named():
         from_torch_state_dict(config_of("gru"), {n: a for n, a in state_dict.items() if n != "rnn.weight_hh_l1"})
     with pytest.raises(ValueError, match=r"rnn.weight_ih_l0 must have shape \(16, 3\), got \(12, 3\)"):
         from_torch_state_dict(config_of("lstm"), state_dict)
+
+
+def test_tied_weights_that_differ_are_refused():
+    config = ModelConfig("rnn", 7, 4, embedding_size=4, tie_weights=True)
+    state_dict = to_torch_state_dict(LanguageModel.init(config, 0))
+    state_dict["linear.weight"] = state_dict["linear.weight"] + 1
+    with pytest.raises(ValueError, match="differ, but tie_weights makes them one"):
+        from_torch_state_dict(config, state_dict)
