@@ -1,8 +1,8 @@
 """Long short-term memory, forward and backward through time.
 
 The tanh network rewrites its whole state at every step, and a gradient travelling back is multiplied by the slope of
-tanh and by ``Whh.T`` each time: over many steps it tends to vanish or to explode. The LSTM adds a second state, the cell
-``c``, that is only ever *gated and added to*, so that a gradient can travel along it unchanged for as long as the
+tanh and by ``Whh.T`` each time: over many steps it tends to vanish or to explode. The LSTM adds a second state, the
+cell ``c``, that is only ever *gated and added to*, so that a gradient can travel along it unchanged for as long as the
 forget gate stays open::
 
     a[t] = Wxh @ x[t] + Whh @ h[t-1] + bh             four blocks of H rows: i, f, o, g
