@@ -113,8 +113,7 @@ def train(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Train as the command line says."""
-    args = parse_arguments(argv)
-    return run(lambda: train(args))
+    return run(train, parse_arguments(argv))
 
 
 if __name__ == "__main__":

@@ -91,12 +91,12 @@ def prepare_folder(name: str) -> Path:
     return folder
 
 
-def run(program: Callable[[], int]) -> int:
+def run(program: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     """Run a program and return its exit code; bad input ends it with one sentence on stderr and code 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shall not end a training run
     try:
-        return program()
+        return program(args)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read the output has seen enough

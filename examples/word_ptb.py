@@ -135,8 +135,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Train as the command line says."""
-    args = parse_arguments(argv)
-    return run(lambda: train(args))
+    return run(train, parse_arguments(argv))
 
 
 if __name__ == "__main__":
