@@ -209,8 +209,13 @@ class LanguageModel:
 
     def logits(self, x: ArrayLike, state: ModelState) -> tuple[Array, ModelState]:
         """Unnormalized log-probabilities (T, V, B) of each next token, and the state after the last step."""
-        logits, state, _ = self._forward(x, state, None)
+        logits, state = self.bag_logits(x, state)
         return ops.from_bag(logits, len(np.asarray(x))), state
+
+    def bag_logits(self, x: ArrayLike, state: ModelState) -> tuple[Array, ModelState]:
+        """The same with all steps side by side, (V, N), as the loss takes them."""
+        logits, state, _ = self._forward(x, state, None)
+        return logits, state
 
     def predict(self, x: ArrayLike, state: ModelState) -> tuple[Array, ModelState]:
         """The most probable next token after each step, ids (T, B), and the state after the last step."""

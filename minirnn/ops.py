@@ -98,8 +98,9 @@ def linear_backward(dy: Array, cache: tuple) -> tuple[Array, Array, Array]:
     """From ``dy`` (V, N): ``dx`` (D, N), ``dW`` (V, D), ``db`` (V, 1)."""
     x, W = cache
     # y[v, n] = sum_d W[v, d] x[d, n] + b[v]: each factor's gradient is dy times the other factor,
-    # summed over the index that factor does not have.
-    return W.T @ dy, dy @ x.T, dy.sum(axis=1, keepdims=True)
+    # summed over the index that factor does not have; b's factor is a one for each column.
+    ones = np.ones((dy.shape[1], 1), dy.dtype)
+    return W.T @ dy, dy @ x.T, dy @ ones
 
 
 def dropout_forward(x: Array, rate: float, rng: np.random.Generator | None) -> tuple[Array, Array | None]:
@@ -153,13 +154,25 @@ def cross_entropy_forward(logits: Array, targets: Array, weights: Array) -> tupl
     check_shape("targets", targets, columns.shape)
     check_shape("weights", weights, columns.shape)
     # A shift of the whole column cancels in the softmax; the largest logit at 0 keeps exp from overflowing.
-    shifted = logits - logits.real.max(axis=0)
+    shifted = logits - column_max(logits.real)
     correct = shifted[targets, columns]
     unnormalized = np.exp(shifted, out=shifted)
     Z = unnormalized.sum(axis=0)
     weights = np.asarray(weights, Z.real.dtype)
     loss = (weights * (np.log(Z) - correct)).sum()
     return loss, (unnormalized, Z, targets, weights)
+
+
+def column_max(logits: Array) -> Array:
+    """``logits.max(axis=0)``, (V, N) -> (N,), several times as fast for a large vocabulary.
+
+    NumPy reduces a matrix row by row. About sqrt(V) rows, each made of as many short ones, keep its inner loop long.
+    """
+    V, N = logits.shape
+    long_rows = int(V**0.5)
+    even = V // long_rows * long_rows
+    maxima = logits[:even].reshape(long_rows, -1).max(axis=0).reshape(-1, N).max(axis=0)
+    return np.maximum(maxima, logits[even:].max(axis=0, initial=-np.inf))
 
 
 def cross_entropy_backward(cache: tuple) -> Array:

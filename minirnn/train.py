@@ -12,7 +12,7 @@ import numpy as np
 
 from minirnn.checks import Array, Rng, check_ids, check_positive
 from minirnn.model import LanguageModel
-from minirnn.ops import cross_entropy_forward, to_bag
+from minirnn.ops import column_max, cross_entropy_forward
 from minirnn.optim import Optimizer, clip_norm, clip_value
 from minirnn.text import stream, stream_batches
 
@@ -155,8 +155,8 @@ def evaluate(model: LanguageModel, ids: Array, batch_size: int = 32, seq_length:
         state = model.zero_state(B)
         for x, y in stream_batches(part, B, T):
             with np.errstate(over="ignore", invalid="ignore"):  # the loss of a diverged model says it: nan
-                logits, state = model.logits(x, state)  # (T, V, B)
-                loss, _ = cross_entropy_forward(to_bag(logits), y.reshape(-1), np.ones(y.size))
+                logits, state = model.bag_logits(x, state)  # (V, N)
+                loss, _ = cross_entropy_forward(logits, y.reshape(-1), np.ones(y.size))
             nats += float(loss)
-            hits += int((logits.argmax(axis=1) == y).sum())
+            hits += int((logits[y.reshape(-1), np.arange(y.size)] == column_max(logits)).sum())
     return nats / (len(ids) - 1), hits / (len(ids) - 1)

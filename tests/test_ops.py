@@ -186,3 +186,11 @@ def test_shapes_that_do_not_fit_are_named(rng):
     ]:
         with pytest.raises(ValueError, match=message):
             bad()
+
+
+@given(V=st.integers(1, 40), N=sizes, seed=seeds)
+def test_column_max_is_the_maximum_of_each_column(V, N, seed):
+    logits = np.random.default_rng(seed).standard_normal((V, N))
+    assert (ops.column_max(logits) == logits.max(axis=0)).all()
+    logits[V // 2, 0] = np.nan
+    assert np.isnan(ops.column_max(logits)[0])
