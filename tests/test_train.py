@@ -79,6 +79,12 @@ def test_state_is_carried_within_an_epoch_and_reset_where_the_text_starts_over(m
     assert (seen[n][0] == seen[0][0]).all()
 
 
+def test_the_schedule_scales_the_rate_the_optimizer_came_with():
+    trainer = make_trainer(rate=0.1, schedule=lambda step: 1 / (1 + step))
+    rates = [trainer.optimizer.learning_rate for _ in trainer.steps(4)]
+    assert rates == pytest.approx([0.1, 0.1 / 2, 0.1 / 3, 0.1 / 4])
+
+
 def test_smooth_loss_starts_at_guessing_and_follows():
     trainer = make_trainer(reduction="sum", smoothing=0.9)
     expected = np.log(len(VOCAB)) * 10
