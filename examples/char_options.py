@@ -17,7 +17,7 @@ COMMON: dict[str, Any] = dict(
     report_every=500, sample_every=2500, temperature=0.8,
 )  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
-    "default": COMMON | dict(hidden=256, learning_rate=0.03, clip_norm=0.5, batch_size=32, duration=("steps", 13_000)),
+    "default": COMMON | dict(hidden=256, learning_rate=0.02, clip_norm=0.5, batch_size=32, duration=("steps", 13_000)),
     # The best in about a minute on two cores.
     "minute": COMMON | dict(
         cell="gru", hidden=256, optimizer="adam", learning_rate=0.005, schedule="linear", clip_norm=1.0, batch_size=32,
