@@ -1,29 +1,69 @@
-"""Is this gradient right? Numerical derivatives to hold a hand-written backward pass against.
+"""Is this gradient right? Numerical derivatives to hold anybody's hand-written backward pass against.
 
 Two ways to differentiate a function without knowing how it works:
 
 *Central differences*, ``(f(x + e) - f(x - e)) / 2e``. With a large e the curvature of f disturbs, with a small one
-subtracting two nearly equal numbers destroys their digits; the best compromise leaves about nine of sixteen.
+subtracting two nearly equal numbers destroys their digits; the best compromise leaves nine to twelve of sixteen.
 
 *The complex step*, ``imag(f(x + ih)) / h`` (Squire and Trapp, 1998). The Taylor series of an analytic f along the
 imaginary axis is ``f(x) + ih f'(x) - h**2 f''(x)/2 - ...``, so the imaginary part is h times the derivative, up to a
 term in h**3. Nothing is subtracted, h may be 1e-30, and all but the last digit or two are right. All it asks is that f
-lets complex numbers through, which every forward pass of this package does.
+lets complex numbers through, as every forward pass of this package does. A function that takes ``.real`` somewhere
+loses the derivative without a word, so a check compares the two ways before it believes the complex step.
 
-Both perturb one entry at a time and know nothing of back-propagation: an independent answer, not the same derivation
-once more.
+A gradient of n entries need not cost n evaluations. Along one random direction v the slope of f is
+``(gradient * v).sum()``: one evaluation for a whole parameter, and a wrong gradient has no reason to be wrong only
+across v. The single entries are asked when something is known to be wrong, to say which.
 """
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minirnn.checks import Array, Params, check_grads
+from minirnn.checks import Array, Params, Rng
 
 LossFunction = Callable[[Params], Any]
+Slope = Callable[[str, Array], float]  # of the loss, when the parameter of that name moves along that direction
+ENTRIES = 1000  # of a larger parameter only a sample of the entries is looked at
+
+
+# --- numerical derivatives --------------------------------------------------------------------------
+
+
+def complex_slope(loss_fn: LossFunction, params: Params, name: str, v: Array, h: float = 1e-30) -> float:
+    """Slope of the loss when ``params[name]`` moves along v; ValueError if complex numbers do not pass."""
+    shifted: Params = {key: p.astype(np.complex128) for key, p in params.items()}
+    shifted[name] += 1j * h * v
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        try:
+            loss = loss_fn(shifted)
+        except (TypeError, ValueError, np.exceptions.ComplexWarning) as error:
+            raise ValueError(f"the function is not complex-safe: {error}; use numerical_gradient") from error
+    if not np.iscomplexobj(loss):
+        raise ValueError("the function returned a real number for complex parameters; use numerical_gradient")
+    return float(np.imag(loss)) / h
+
+
+def central_slope(loss_fn: LossFunction, params: Params, name: str, v: Array, eps: float = 1e-4) -> tuple[float, float]:
+    """The same slope without complex numbers, and how far it is to be doubted.
+
+    Steps of eps and 2 eps are combined so that the first error term cancels (Richardson, 1911). The doubt is what the
+    two disagree by, rounding, and the jump of the slope if there is a kink: over 2 eps a smooth function bends twice
+    as much as over eps, at a kink it bends just as much.
+    """
+    e = eps / max(1.0, float(np.linalg.norm(v)))
+    f0, f1, f_1, f2, f_2 = (
+        float(np.real(loss_fn(copied(params) | {name: params[name] + k * e * v}))) for k in (0, 1, -1, 2, -2)
+    )
+    near, far = (f1 - f_1) / (2 * e), (f2 - f_2) / (4 * e)
+    jump = 2 * (f1 - 2 * f0 + f_1) / e - (f2 - 2 * f0 + f_2) / (2 * e)
+    rounding = 1e-14 * max(map(abs, (f0, f2, f_2))) / e
+    return (4 * near - far) / 3, abs(near - far) + abs(jump) + rounding
 
 
 def complex_step_gradient(loss_fn: LossFunction, params: Params, h: float = 1e-30) -> Params:
@@ -44,125 +84,381 @@ def complex_step_gradient(loss_fn: LossFunction, params: Params, h: float = 1e-3
         If a parameter is not float64, or the function drops the imaginary part (it writes into a float array, say):
         then use :func:`numerical_gradient`.
     """
-    shifted = {name: p.astype(np.complex128) for name, p in check_float64(params).items()}
-    gradient = {name: np.empty_like(p) for name, p in params.items()}
-    for name, p in shifted.items():
-        for i in np.ndindex(p.shape):
-            p[i] += 1j * h
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", np.exceptions.ComplexWarning)
-                try:
-                    loss = loss_fn(shifted)
-                except (TypeError, np.exceptions.ComplexWarning) as error:
-                    raise ValueError(f"the function is not complex-safe: {error}; use numerical_gradient") from error
-            if not np.iscomplexobj(loss):
-                raise ValueError("the function returned a real number for complex parameters; use numerical_gradient")
-            gradient[name][i] = loss.imag / h
-            p[i] = p[i].real
-    return gradient
+    return every_entry(lambda name, v: complex_slope(loss_fn, params, name, v, h), params)
 
 
-def numerical_gradient(loss_fn: LossFunction, params: Params, eps: float = 1e-5) -> Params:
-    """Gradient of ``loss_fn(params)`` by central differences, two evaluations per entry.
+def numerical_gradient(loss_fn: LossFunction, params: Params, eps: float = 1e-4) -> Params:
+    """Gradient of ``loss_fn(params)`` by central differences, five evaluations per entry.
 
-    Arguments as in :func:`complex_step_gradient`, but no complex number is used; about nine digits are right.
+    Arguments as in :func:`complex_step_gradient`, but no complex number is used; nine to twelve digits are right.
     """
-    shifted = {name: p.copy() for name, p in check_float64(params).items()}
+    return every_entry(lambda name, v: central_slope(loss_fn, params, name, v, eps)[0], params)
+
+
+def every_entry(slope: Slope, params: Params) -> Params:
+    """Collect the slopes along every single entry of every parameter."""
+    check_float64(params)
     gradient = {name: np.empty_like(p) for name, p in params.items()}
-    for name, p in shifted.items():
-        for i in np.ndindex(p.shape):
-            middle = p[i]
-            p[i] = middle + eps
-            above = loss_fn(shifted)
-            p[i] = middle - eps
-            below = loss_fn(shifted)
-            gradient[name][i] = (above - below) / (2 * eps)
-            p[i] = middle
+    for name, g in gradient.items():
+        for i in np.ndindex(g.shape):
+            g[i] = slope(name, unit(g.shape, i))
     return gradient
+
+
+# --- reports ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One parameter's gradient held against the numerical one."""
+class Finding:
+    """One line of a report: a parameter's gradient or another property, and what was found."""
 
     name: str
-    error: float  # largest difference, relative to the largest entry of either gradient (at least 1e-12)
-    index: tuple[int, ...]  # where that difference is
-    given: float  # the gradient that was to be checked, there
-    expected: float  # the numerical one, there
-    ok: bool
+    verdict: str  # "ok", "WRONG", or "inconclusive": at a kink there is no derivative, and nobody is wrong
+    sentence: str
+    error: float = np.nan  # largest difference, relative to the largest entry of either gradient
+    index: tuple[int, ...] | None = None  # the worst entry, where single entries were looked at
+    given: float = np.nan  # the gradient that was to be checked, there
+    expected: float = np.nan  # the numerical one, there
+    wrong: int = 0  # how many of the entries looked at differ
+
+    @property
+    def ok(self) -> bool:
+        return self.verdict == "ok"
 
     def __str__(self) -> str:
-        verdict = "ok   " if self.ok else "WRONG"
-        where = f"{self.name}[{', '.join(map(str, self.index))}]"
-        return (
-            f"{verdict} {self.name:12} relative error {self.error:.1e}, worst at {where}: "
-            f"given {self.given:.9g}, expected {self.expected:.9g}"
-        )
+        return f"{self.verdict:6} {self.name:12} {self.sentence}"
 
 
 @dataclass(frozen=True)
 class GradientReport:
-    """The result of :func:`check_gradients`, one comparison per parameter: print it, or ask whether it is ``ok``."""
+    """The result of a check, a finding per line: print it, ask whether it is ``ok``, or take ``report["Whh"]``."""
 
-    comparisons: tuple[Comparison, ...]
+    findings: tuple[Finding, ...]
+    method: str  # which numerical derivative was used and, if it was not the complex step, why
 
     @property
     def ok(self) -> bool:
-        return all(comparison.ok for comparison in self.comparisons)
+        return all(finding.ok for finding in self.findings)
+
+    def __getitem__(self, name: str) -> Finding:
+        return {finding.name: finding for finding in self.findings}[name]
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.comparisons))
+        right = [finding.name for finding in self.findings if finding.ok]
+        return "\n".join([*map(str, self.findings), f"{len(right)} of {len(self.findings)} pass, by {self.method}"])
+
+
+# --- checks -----------------------------------------------------------------------------------------
 
 
 def check_gradients(
     loss_fn: LossFunction,
     params: Params,
-    grads: Params,
+    grads: Params | Callable[[Params], Params],
     tolerance: float = 1e-10,
-    gradient: Callable[[LossFunction, Params], Params] = complex_step_gradient,
+    rng: Rng = 0,
 ) -> GradientReport:
-    """Hold hand-written gradients against numerical ones, every entry of every parameter.
+    """Hold hand-written gradients against numerical ones.
 
     Parameters
     ----------
     loss_fn : function
         Takes a dict like ``params`` and returns the scalar whose gradients are claimed.
     params : dict of float64 arrays
-        Any arrays the function depends on: weights, but an input or a state just as well.
-    grads : dict of arrays
-        The claimed gradient of each.
+        Any arrays the function depends on: weights, but an input or a state just as well. They are not changed.
+    grads : dict of arrays, or function
+        The claimed gradient of each. A function that computes them from ``params`` can be asked at a second point,
+        so that a gradient which is wrong by a sign, a factor or a transposition is told so.
     tolerance : float
-        Largest relative error of a parameter that passes. With central differences take 1e-6.
-    gradient : function
-        :func:`complex_step_gradient`, or :func:`numerical_gradient` for functions that are not complex-safe.
+        Largest relative error that passes: the largest difference in a parameter over its largest gradient entry.
+        By central differences, which are used where complex numbers do not pass, it is at least 1e-6.
+    rng : Generator or int
+        Draws one direction for each parameter, and the second point.
 
     Raises
     ------
     ValueError
-        If names or shapes do not fit, or as the gradient function says.
+        If a parameter is not float64, names do not fit, the loss is no finite scalar, or is not the same twice.
     """
-    check_grads(params, grads)
-    numerical = gradient(loss_fn, params)
-    return GradientReport(tuple(compare(name, grads[name], numerical[name], tolerance) for name in params))
+    check_float64(params)
+    check_loss(loss_fn, params)
+    rng = np.random.default_rng(rng)
+    given = dict(grads(copied(params)) if callable(grads) else grads)
+    if given.keys() != params.keys():
+        differ = sorted(params.keys() ^ given.keys())
+        raise ValueError(f"params and grads must have the same names, these differ: {differ}")
+    directions = {name: rng.choice([-1, 1], p.shape) * rng.uniform(0.5, 1.5, p.shape) for name, p in params.items()}
+    second = {name: p + rng.normal(0, 0.1, p.shape) for name, p in params.items()}
+    reason = distrust_of_complex_step(loss_fn, params, directions)
+    tolerance = max(tolerance, 1e-6) if reason else tolerance
+
+    def slope_at(point: Params) -> Slope:
+        if reason:
+            return lambda name, v: central_slope(loss_fn, point, name, v)[0]
+        return lambda name, v: complex_slope(loss_fn, point, name, v)
+
+    # Rounding leaves of a gradient that should be zero 1e-16 of the others: that is no relative error of 1.
+    fitting = [g[np.isfinite(g)] for name, g in given.items() if not misfit(g, params[name])]
+    floor = max(1e-30, *(1e-5 * float(np.abs(g).max(initial=0)) for g in fitting))
+
+    def check_one(name: str, g: Array) -> Finding:
+        if fault := misfit(g, params[name]):
+            return Finding(name, "WRONG", fault)
+        v, slope = directions[name], slope_at(params)
+        finite = np.isfinite(g).all()
+        error = float(abs((g * v).sum() - slope(name, v)) / max(np.abs(g).max(initial=0), floor)) if finite else np.inf
+        if error <= tolerance:
+            return Finding(name, "ok", f"relative error {error:.1e} along a random direction", error)
+        finding = compare_entries(slope, loss_fn, params, name, g, v, tolerance, floor)
+        if finding.verdict == "WRONG" and callable(grads) and g.size <= ENTRIES:
+            points = (params, second)
+            pairs = [(grads(copied(p))[name], every_entry(slope_at(p), {name: p[name]})[name]) for p in points]
+            finding = replace(finding, sentence=f"{finding.sentence}; {looks_like(pairs)}")
+        return finding
+
+    findings = tuple(check_one(name, given[name]) for name in params)
+    return GradientReport(findings, f"central differences, because {reason}" if reason else "the complex step")
 
 
-def compare(name: str, given: Array, expected: Array, tolerance: float) -> Comparison:
-    """Compare two arrays of one shape by their largest difference, relative to their largest entry."""
-    difference = np.abs(given - expected)
-    # A NaN anywhere makes itself the worst entry and the error NaN, which no tolerance admits.
-    worst = np.unravel_index(np.argmax(difference), difference.shape)
-    scale = max(np.abs(given).max(), np.abs(expected).max(), 1e-12)
-    with np.errstate(invalid="ignore"):
-        error = float(difference[worst] / scale)
-    index = tuple(int(i) for i in worst)
-    return Comparison(name, error, index, float(given[worst]), float(expected[worst]), error <= tolerance)
+def assert_gradients(
+    loss_fn: LossFunction,
+    params: Params,
+    grads: Params | Callable[[Params], Params],
+    tolerance: float = 1e-10,
+    rng: Rng = 0,
+) -> None:
+    """:func:`check_gradients` for a test: AssertionError with the whole report unless everything is right."""
+    report = check_gradients(loss_fn, params, grads, tolerance, rng)
+    if not report.ok:
+        raise AssertionError(f"\n{report}")
 
 
-def check_float64(params: Params) -> Params:
-    """Return ``params`` if every array is float64, whose digits a check can rely on; else raise ValueError."""
+def check_layer(
+    forward: Callable[..., tuple[Any, Any]],
+    backward: Callable[[Any, Any], Any],
+    inputs: Params,
+    tolerance: float = 1e-10,
+    rng: Rng = 0,
+) -> GradientReport:
+    """Check one layer: ``out, cache = forward(*inputs)``, and ``backward(dout, cache)`` the gradients of the inputs.
+
+    The upstream gradient ``dout`` is drawn at random, and the loss is ``(out * dout).sum()``. What is no derivative is
+    checked as well: neither function changes what it was given, backward answers the same twice, and it is linear in
+    ``dout`` over four orders of magnitude (clipping, for one, is not).
+
+    Parameters
+    ----------
+    forward : function
+        Takes the arrays of ``inputs`` in their order; returns an array, or a tuple of arrays, and a cache.
+    backward : function
+        Takes ``dout``, an array or a tuple like ``out``, and the cache; returns a dict with the names of ``inputs``, or
+        the gradients in their order. A backward that wants its arguments differently is wrapped in a lambda.
+    inputs : dict of float64 arrays
+    tolerance, rng
+        As in :func:`check_gradients`, which also says what is raised.
+    """
+    check_float64(inputs)
+    rng = np.random.default_rng(rng)
+    fresh = copied(inputs)
+    out, cache = forward(*fresh.values())
+    forward_is_pure = same(fresh, inputs)
+    several = isinstance(out, tuple)
+    a, b = (tuple(rng.standard_normal(np.shape(o)) for o in (out if several else (out,))) for _ in range(2))
+
+    def ask(dout: tuple[Array, ...], cache: Any) -> Params:
+        answer = backward(dout if several else dout[0], cache)
+        if isinstance(answer, dict):
+            return answer
+        answer = (answer,) if isinstance(answer, np.ndarray) else answer
+        if not isinstance(answer, tuple | list) or len(answer) != len(inputs):
+            got = f"{len(answer)} of them" if isinstance(answer, tuple | list) else type(answer).__name__
+            raise ValueError(f"backward must return the gradients of {', '.join(inputs)}, got {got}")
+        return dict(zip(inputs, answer, strict=True))
+
+    def loss(p: Params) -> Any:
+        out, _ = forward(*p.values())
+        return sum((o * da).sum() for o, da in zip(out if several else (out,), a, strict=True))
+
+    def grads(p: Params) -> Params:
+        return ask(leaves(a), forward(*p.values())[1])
+
+    report = check_gradients(loss, inputs, grads, tolerance, rng)
+    dout, before = leaves(a), leaves(cache)
+    first = leaves(ask(dout, cache))
+    facts = [
+        ("pure forward", forward_is_pure, "forward changes its inputs in place: copy first"),
+        ("pure upstream", same(dout, a), "backward changes the upstream gradient in place: copy it first"),
+        ("pure cache", same(cache, before), "backward changes the cache in place: copy first"),
+        ("repeatable", same(ask(leaves(a), cache), first), "asked twice, backward gives two answers"),
+    ]
+    if all(not misfit(g, inputs[name]) for name, g in grads(copied(inputs)).items()):
+        scaled, once = (
+            ask(tuple(c * da for da in leaves(b)), forward(*copied(inputs).values())[1]) for c in (1e4, 1.0)
+        )
+        linear = all(np.allclose(g, 1e4 * once[n], rtol=0, atol=1e-9 * np.abs(g).max()) for n, g in scaled.items())
+        facts.append(("linear", linear, "backward(1e4 dout) is not 1e4 backward(dout): is something clipped?"))
+    return GradientReport(
+        report.findings + tuple(Finding(name, *(("ok", "") if ok else ("WRONG", bad))) for name, ok, bad in facts),
+        report.method,
+    )
+
+
+def plot_error_vs_eps(loss_fn: LossFunction, params: Params, path: str | Path) -> None:
+    """Draw how wrong both numerical derivatives are for steps from 1e-1 to 1e-16, along a random direction.
+
+    Central differences fall, then rise as subtraction destroys digits; the complex step reaches the last digit and
+    stays there, which is why its step with h = 1e-30 serves as the truth. The ending of ``path`` says the format.
+    """
+    from minirnn.plots import plot_step_errors
+
+    check_float64(params)
+    name = max(params, key=lambda name: params[name].size)
+    v = np.random.default_rng(0).standard_normal(params[name].shape)
+    v /= np.linalg.norm(v)
+    steps = np.logspace(-1, -16, 46)
+    truth = complex_slope(loss_fn, params, name, v)
+    complex_errors = [abs(complex_slope(loss_fn, params, name, v, h) - truth) for h in steps]
+    ends = [[float(loss_fn(copied(params) | {name: params[name] + s * e * v})) for s in (1, -1)] for e in steps]
+    central_errors = [abs((above - below) / (2 * e) - truth) for e, (above, below) in zip(steps, ends, strict=True)]
+    plot_step_errors(steps, np.array(central_errors) / abs(truth), np.array(complex_errors) / abs(truth), path)
+
+
+# --- what the checks are made of --------------------------------------------------------------------
+
+
+def compare_entries(
+    slope: Slope, loss_fn: LossFunction, params: Params, name: str, g: Array, v: Array, tolerance: float, floor: float
+) -> Finding:
+    """Find the entries of a gradient that make it wrong along v, and describe the worst."""
+    indices = list(np.ndindex(g.shape))
+    if g.size > ENTRIES:
+        sample = np.random.default_rng(0).choice(g.size, 100, replace=False)
+        indices = [indices[i] for i in sorted({bisect(slope, name, g, v), *sample.tolist()})]
+    expected = {i: slope(name, unit(g.shape, i)) for i in indices}
+    difference = {i: float(np.nan_to_num(abs(g[i] - e), nan=np.inf)) for i, e in expected.items()}
+    scale = max(float(np.abs(g[np.isfinite(g)]).max(initial=0)), *map(abs, expected.values()), floor)
+    wrong = sorted((i for i in indices if difference[i] > tolerance * scale), key=lambda i: -difference[i])
+    kinks = []
+    for i in wrong[:100]:
+        # Nobody is accused at a kink: there the slopes to the left and to the right are different numbers.
+        middle, doubt = central_slope(loss_fn, params, name, unit(g.shape, i))
+        if doubt > 1e-4 * scale and abs(g[i] - middle) <= 2 * doubt:
+            kinks.append(i)
+            continue
+        count = len(wrong) - len(kinks)
+        looked_at = f"{len(indices)} entries{' looked at' if g.size > ENTRIES else ''}"
+        sentence = f"{count} of {looked_at} differ, worst {name}{list(i)}: given {g[i]:.9g}, expected {expected[i]:.9g}"
+        return Finding(name, "WRONG", sentence, difference[i] / scale, i, float(g[i]), expected[i], count)
+    if kinks:
+        sentence = f"{len(kinks)} of {g.size} entries lie at a kink, {name}{list(kinks[0])} for one: take another point"
+        return Finding(name, "inconclusive", sentence, index=kinks[0])
+    error = max(difference.values()) / scale
+    return Finding(name, "ok", f"relative error {error:.1e}, entry by entry", error)
+
+
+def bisect(slope: Slope, name: str, g: Array, v: Array) -> int:
+    """Find one wrong entry among very many: always keep the half along which the slopes differ more."""
+
+    def differ(i: int, j: int) -> float:
+        part = np.zeros_like(v)
+        part.reshape(-1)[i:j] = v.reshape(-1)[i:j]
+        return float(np.nan_to_num(abs((g * part).sum() - slope(name, part)), nan=np.inf))
+
+    low, high = 0, g.size
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if differ(low, middle) > differ(middle, high) else (middle, high)
+    return low
+
+
+def distrust_of_complex_step(loss_fn: LossFunction, params: Params, directions: Params) -> str:
+    """The reason not to use the complex step, empty if there is none: it must agree with central differences."""
+    for name, v in directions.items():
+        try:
+            exact = complex_slope(loss_fn, params, name, v)
+        except ValueError as error:
+            return str(error).removesuffix("; use numerical_gradient")
+        slope, doubt = central_slope(loss_fn, params, name, v)
+        if not abs(exact - slope) <= 1e-6 * abs(slope) + 2 * doubt:
+            return (
+                f"the complex step says {exact:.6g} along a direction of {name} and central differences {slope:.6g}: "
+                f"the function loses the imaginary part, as np.abs, .real or a comparison do"
+            )
+    return ""
+
+
+def looks_like(pairs: list[tuple[Array, Array]]) -> str:
+    """Name the mistake if the given gradient is, at two points alike, a simple function of the expected one."""
+    given, expected = zip(*pairs, strict=True)
+
+    def are(others: Any) -> bool:
+        return all(
+            g.shape == o.shape and np.allclose(g, o, rtol=0, atol=1e-6 * np.abs(o).max())
+            for g, o in zip(given, others, strict=True)
+        )
+
+    if all(not g.any() for g in given):
+        return "it is zero everywhere: nothing was added to it"
+    factor = float((given[0] * expected[0]).sum() / (expected[0] ** 2).sum())
+    if are([-e for e in expected]):
+        return "it has the wrong sign"
+    if are([factor * e for e in expected]):
+        return f"it is {factor:.6g} times the true gradient: a sum for a mean, or a factor too many or too few"
+    if are([e.T for e in expected]):
+        return "it is the transpose of the true gradient"
+    return "unknown mistake"
+
+
+def check_float64(params: Params) -> None:
+    """Raise ValueError unless every array is float64, whose digits a check can rely on."""
     for name, p in params.items():
         if np.asarray(p).dtype != np.float64:
             dtype = np.asarray(p).dtype
             raise ValueError(f"gradients are checked in float64, but {name} is {dtype}; use astype(np.float64)")
-    return params
+
+
+def check_loss(loss_fn: LossFunction, params: Params) -> None:
+    """Raise ValueError unless the loss is a finite scalar, and the same when it is asked again."""
+    first, second = (loss_fn(copied(params)) for _ in range(2))
+    if np.shape(first) != () or not np.isfinite(first):
+        raise ValueError(f"the loss must be a finite scalar, got {first!r:.80}")
+    if first != second:
+        raise ValueError(f"the loss must be the same for the same parameters, got {first} and {second}; fix its seeds")
+
+
+def misfit(g: Any, p: Array) -> str:
+    """What makes an answer no gradient of p at all; empty if its shape and dtype are right."""
+    if not isinstance(g, np.ndarray | np.generic):
+        return f"the gradient must be an array of shape {p.shape}, got {type(g).__name__}"
+    if g.shape != p.shape:
+        return f"the gradient must have shape {p.shape}, got {g.shape}"
+    if g.dtype != np.float64:
+        return f"the gradient is {g.dtype}, but everything it was computed from is float64: where was it cast?"
+    return ""
+
+
+def leaves(tree: Any) -> tuple[Array, ...]:
+    """Copies of all arrays in nested tuples, lists and dicts, in order."""
+    if isinstance(tree, dict):
+        tree = tuple(tree.values())
+    if isinstance(tree, tuple | list):
+        return tuple(leaf for branch in tree for leaf in leaves(branch))
+    return (tree.copy(),) if isinstance(tree, np.ndarray) else ()
+
+
+def same(tree: Any, other: Any) -> bool:
+    """Whether two trees hold the same arrays, bit for bit."""
+    pairs = zip(leaves(tree), leaves(other), strict=False)
+    return len(leaves(tree)) == len(leaves(other)) and all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+
+
+def copied(params: Params) -> Params:
+    """Fresh copies of all arrays."""
+    return {name: p.copy() for name, p in params.items()}
+
+
+def unit(shape: tuple[int, ...], index: tuple[int, ...]) -> Array:
+    """The direction of a single entry."""
+    v = np.zeros(shape)
+    v[index] = 1
+    return v

@@ -56,3 +56,20 @@ def plot_confusion(counts: np.ndarray, names: Sequence[str], path: str | Path) -
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="named by the model", ylabel="true speaker", title=f"{np.trace(counts)} of {counts.sum()} right")
     figure.savefig(path, dpi=150)
+
+
+def plot_step_errors(steps: np.ndarray, central: np.ndarray, complex_step: np.ndarray, path: str | Path) -> None:
+    """Draw the relative errors of central differences and the complex step over the length of their step."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    smallest = np.finfo(np.float64).eps
+    for errors, label in ((central, "central differences"), (complex_step, "complex step")):
+        axes.loglog(steps, np.maximum(errors, smallest / 4), marker=".", label=label)
+    axes.axhline(smallest, color="0.6", linestyle=":", label="spacing of float64 numbers")
+    axes.set(title="Error of a numerical derivative", xlabel="length of the step", ylabel="relative error")
+    axes.invert_xaxis()
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=150)

@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
-from minirnn import rnn
-from minirnn.gradcheck import check_gradients, complex_step_gradient, numerical_gradient
+from minirnn import CELLS, LanguageModel, ModelConfig
+from minirnn.gradcheck import (
+    assert_gradients,
+    check_gradients,
+    check_layer,
+    complex_step_gradient,
+    numerical_gradient,
+    plot_error_vs_eps,
+)
 
 
 def loss(p):
@@ -40,21 +47,19 @@ def test_a_right_gradient_passes_and_nothing_is_changed(params):
     before = {name: p.copy() for name, p in params.items()}
     report = check_gradients(loss, params, exact(params))
     assert report.ok and str(report).count("ok ") == 2
-    assert check_gradients(loss, params, exact(params), tolerance=1e-6, gradient=numerical_gradient).ok
     assert all((params[name] == p).all() for name, p in before.items())
 
 
-@pytest.mark.parametrize("gradient", [complex_step_gradient, numerical_gradient])
-def test_a_planted_mistake_is_found_where_it_is(params, gradient):
+def test_a_planted_mistake_is_found_where_it_is(params):
     grads = exact(params)
     grads["W"][1, 2] += 0.01
-    report = check_gradients(loss, params, grads, tolerance=1e-6, gradient=gradient)
-    assert not report.ok
-    wrong, right = report.comparisons
-    assert not wrong.ok and right.ok
-    assert (wrong.name, wrong.index) == ("W", (1, 2))
+    report = check_gradients(loss, params, grads)
+    assert not report.ok and report["b"].ok
+    wrong = report["W"]
+    assert (wrong.verdict, wrong.index, wrong.wrong) == ("WRONG", (1, 2), 1)
     assert wrong.given - wrong.expected == pytest.approx(0.01)
-    assert str(report).startswith("WRONG W ") and "worst at W[1, 2]: given" in str(report)
+    assert str(report).startswith("WRONG  W ") and "1 of 6 entries differ, worst W[1, 2]: given" in str(report)
+    assert str(report).endswith("1 of 2 pass, by the complex step")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -62,7 +67,7 @@ def test_a_gradient_that_is_no_number_is_wrong(params, value):
     grads = exact(params)
     grads["W"][0, 0] = value
     report = check_gradients(loss, params, grads)
-    assert not report.ok and report.comparisons[0].index == (0, 0)
+    assert not report.ok and report["W"].index == (0, 0)
 
 
 def test_a_gradient_of_zero_must_be_zero(params):
@@ -72,59 +77,6 @@ def test_a_gradient_of_zero_must_be_zero(params):
     zero = {"W": np.zeros((2, 3)), "b": np.zeros(2)}
     assert check_gradients(constant, params, zero).ok
     assert not check_gradients(constant, params, zero | {"b": np.array([0, 1e-6])}).ok
-
-
-def wrong_backward(mistake, dh, cache, dfinal):
-    """rnn.backward with one classic mistake."""
-    params, x, hs = cache
-    h, hprev = hs[1:], hs[:-1]
-    dhnext, da = dfinal, np.empty_like(h)
-    for t in reversed(range(len(h))):
-        upstream = dh[t] + (0 if mistake == "dhnext dropped" else dhnext)
-        da[t] = upstream * (1 if mistake == "tanh' missing" else 1 - h[t] ** 2)
-        dhnext = (params["Whh"] if mistake == "Whh not transposed" else params["Whh"].T) @ da[t]
-    before = (
-        h
-        if mistake == "h[t] for h[t-1]"
-        else np.concatenate([h[-1:], h[:-1]])
-        if mistake == "hs[-1] is the last"
-        else hprev
-    )
-    grads = {
-        "Wxh": np.einsum("thb,tdb->hd", da, x),
-        "Whh": np.einsum("thb,tjb->hj", da, before),
-        "bh": da.sum(axis=0)[:, :1] if mistake == "bias not summed over the batch" else da.sum(axis=(0, 2))[:, None],
-    }
-    return np.einsum("hd,thb->tdb", params["Wxh"], da), dhnext, grads
-
-
-@pytest.mark.parametrize(
-    "mistake",
-    [
-        "none",
-        "dhnext dropped",
-        "tanh' missing",
-        "Whh not transposed",
-        "h[t] for h[t-1]",
-        "hs[-1] is the last",
-        "bias not summed over the batch",
-    ],
-)
-def test_classic_mistakes_are_caught(mistake):
-    rng = np.random.default_rng(0)
-    T, D, H, B = 4, 3, 3, 2
-    params = {"Wxh": rng.normal(0, 0.5, (H, D)), "Whh": rng.normal(0, 0.5, (H, H)), "bh": rng.normal(0, 0.5, (H, 1))}
-    x, h0 = rng.standard_normal((T, D, B)), rng.standard_normal((H, B))
-    h, _, cache = rnn.forward(params, x, (h0,))
-    dh, dfinal = rng.standard_normal(h.shape), rng.standard_normal((H, B))
-    dx, dh0, grads = wrong_backward(mistake, dh, cache, dfinal)
-
-    def projection(p):
-        h, final, _ = rnn.forward({name: p[name] for name in params}, p["x"], (p["h0"],))
-        return (h * dh).sum() + (final[0] * dfinal).sum()
-
-    report = check_gradients(projection, params | {"x": x, "h0": h0}, grads | {"x": dx, "h0": dh0})
-    assert report.ok == (mistake == "none"), f"{mistake}\n{report}"
 
 
 def test_functions_the_complex_step_cannot_see_through_are_refused(params):
@@ -149,5 +101,247 @@ def test_single_precision_is_refused(params):
 def test_names_and_shapes_must_fit(params):
     with pytest.raises(ValueError, match=r"these differ: \['b'\]"):
         check_gradients(loss, params, {"W": params["W"]})
-    with pytest.raises(ValueError, match=r"the gradient of b must have shape \(2,\), got \(2, 1\)"):
-        check_gradients(loss, params, exact(params) | {"b": np.ones((2, 1))})
+    report = check_gradients(loss, params, exact(params) | {"b": np.ones((2, 1))})
+    assert report["W"].ok and report["b"].sentence == "the gradient must have shape (2,), got (2, 1)"
+    assert "must be an array" in check_gradients(loss, params, exact(params) | {"b": None})["b"].sentence
+    grads = exact(params) | {"b": exact(params)["b"].astype(np.float32)}
+    assert "is float32" in check_gradients(loss, params, grads)["b"].sentence
+
+
+def test_the_loss_must_be_a_finite_scalar_and_the_same_twice(params, rng):
+    with pytest.raises(ValueError, match="must be a finite scalar, got array"):
+        check_gradients(lambda p: p["W"], params, exact(params))
+    with pytest.raises(ValueError, match="must be a finite scalar, got nan"):
+        check_gradients(lambda p: np.nan, params, exact(params))
+    with pytest.raises(ValueError, match=r"must be the same for the same parameters.*fix its seeds"):
+        check_gradients(lambda p: loss(p) + rng.random(), params, exact(params))
+
+
+def test_assert_gradients_raises_with_the_whole_report(params):
+    assert_gradients(loss, params, exact(params))
+    with pytest.raises(AssertionError, match=r"WRONG  W .*\nok     b "):
+        assert_gradients(loss, params, exact(params) | {"W": np.zeros((2, 3))})
+
+
+# --- which derivative is used -------------------------------------------------------------------------
+
+
+def test_what_is_not_complex_safe_is_checked_by_central_differences_and_the_report_says_why(params):
+    def into_a_float_buffer(p):
+        buffer = np.zeros((2, 3))
+        buffer[...] = np.tanh(p["W"])
+        return (buffer**3).sum() + p["b"][0] * p["W"][0, 1]
+
+    report = check_gradients(into_a_float_buffer, params, exact(params))
+    assert report.ok and "central differences, because the function is not complex-safe: Casting" in report.method
+    grads = exact(params)
+    grads["W"][1, 1] *= 1 + 1e-5
+    assert not check_gradients(into_a_float_buffer, params, grads).ok
+
+
+@pytest.mark.parametrize("loses", [lambda z: z.real + 0j, np.conj])
+def test_a_derivative_that_the_complex_step_loses_silently_is_noticed(params, loses):
+    report = check_gradients(lambda p: loss({"W": loses(p["W"]), "b": p["b"]}), params, exact(params))
+    assert report.ok and "the complex step says" in report.method and "loses the imaginary part" in report.method
+
+
+def test_a_norm_is_checked_though_it_is_real(params):
+    norm = np.linalg.norm(params["W"])
+    report = check_gradients(lambda p: np.linalg.norm(p["W"]), {"W": params["W"]}, {"W": params["W"] / norm})
+    assert report.ok and "returned a real number" in report.method
+
+
+# --- kinks --------------------------------------------------------------------------------------------
+
+
+def relu_loss(p):
+    return np.maximum(p["x"], 0).sum() + (p["x"] ** 2).sum()
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0])
+def test_at_a_kink_the_check_is_inconclusive_whatever_was_given(slope):
+    x = np.array([0.5, 0.0, -0.7])
+    report = check_gradients(relu_loss, {"x": x}, {"x": np.array([1, slope, 0]) + 2 * x})
+    if report["x"].verdict != "ok":  # the complex step may side with the given slope
+        assert report["x"].verdict == "inconclusive"
+        assert "1 of 3 entries lie at a kink, x[1] for one: take another point" in report["x"].sentence
+    assert "WRONG" not in str(report)
+
+
+def test_a_kink_excuses_no_other_entry():
+    x = np.array([0.5, 0.0, -0.7])
+    report = check_gradients(relu_loss, {"x": x}, {"x": np.array([1.1, 0.5, 0]) + 2 * x})
+    assert report["x"].verdict == "WRONG" and report["x"].index == (0,)
+
+
+def test_an_absolute_value_is_inconclusive_at_zero_and_wrong_elsewhere():
+    def loss(p):
+        return np.abs(p["x"]).sum()
+
+    assert check_gradients(loss, {"x": np.array([1.0, -2.0])}, {"x": np.array([1.0, -1.0])}).ok
+    assert (
+        check_gradients(loss, {"x": np.array([1.0, 0.0])}, {"x": np.array([1.0, 1.0])})["x"].verdict == "inconclusive"
+    )
+    assert check_gradients(loss, {"x": np.array([1.0, -2.0])}, {"x": np.array([1.0, 1.0])})["x"].verdict == "WRONG"
+
+
+# --- what a wrong gradient looks like -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (lambda g: -g, "it has the wrong sign"),
+        (lambda g: 3 * g, "it is 3 times the true gradient"),
+        (lambda g: 0 * g, "it is zero everywhere"),
+        (lambda g: g.T, "it is the transpose of the true gradient"),
+        (lambda g: g + 0.1, "unknown mistake"),
+        (lambda g: g * g, "unknown mistake"),
+    ],
+)
+def test_a_simple_relation_to_the_true_gradient_is_named(rng, wrong, sentence):
+    params = {"W": rng.standard_normal((3, 3))}
+    weights = rng.standard_normal((3, 3))
+
+    def loss(p):
+        return (weights * np.tanh(p["W"])).sum()
+
+    def grads(p):
+        return {"W": wrong(weights * (1 - np.tanh(p["W"]) ** 2))}
+
+    report = check_gradients(loss, params, grads)
+    assert not report.ok and sentence in report["W"].sentence
+
+
+# --- large ones ---------------------------------------------------------------------------------------
+
+
+def large_model(rng):
+    config = ModelConfig("rnn", 65, 256)
+    model = LanguageModel.init(config, 0, np.float64)
+    x, y = rng.integers(0, 65, (2, 4, 2))
+    state = model.zero_state(2)
+    _, grads, _ = model.loss_and_grads(x, y, state)
+    return model, grads, lambda p: LanguageModel(config, p).loss(x, y, state)[0]
+
+
+def test_a_hundred_thousand_parameters_are_checked_and_one_wrong_entry_is_found(rng):
+    model, grads, loss = large_model(rng)
+    assert sum(p.size for p in model.params.values()) > 99_000
+    assert check_gradients(loss, model.params, grads).ok
+    grads["rnn0.Whh"][123, 45] += 1e-3
+    finding = check_gradients(loss, model.params, grads)["rnn0.Whh"]
+    assert (finding.verdict, finding.index, finding.wrong) == ("WRONG", (123, 45), 1)
+    assert "entries looked at" in finding.sentence
+
+
+# --- layers -------------------------------------------------------------------------------------------
+
+
+def affine_forward(x, W, b):
+    return W @ x + b, (x, W)
+
+
+def affine_backward(dy, cache):
+    x, W = cache
+    return W.T @ dy, dy @ x.T, dy.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture
+def affine(rng):
+    return {"x": rng.standard_normal((3, 4)), "W": rng.standard_normal((2, 3)), "b": rng.standard_normal((2, 1))}
+
+
+def test_a_right_layer_passes(affine):
+    report = check_layer(affine_forward, affine_backward, affine)
+    assert report.ok, report
+    assert [finding.name for finding in report.findings[3:]] == [
+        "pure forward",
+        "pure upstream",
+        "pure cache",
+        "repeatable",
+        "linear",
+    ]
+
+
+def test_names_may_be_given_and_several_outputs(affine):
+    def forward(x, W, b):
+        return (W @ x + b, x**2), (x, W)
+
+    def backward(douts, cache):
+        dx, dW, db = affine_backward(douts[0], cache)
+        return {"b": db, "W": dW, "x": dx + 2 * cache[0] * douts[1]}
+
+    assert check_layer(forward, backward, affine).ok
+
+
+def in_place_upstream(dy, cache):
+    dy *= 2
+    dy /= 2
+    dy += 1
+    return affine_backward(dy - 1, cache)
+
+
+def in_place_cache(dy, cache):
+    result = affine_backward(dy, cache)
+    cache[0][...] = 0
+    return result
+
+
+def clipped(dy, cache):
+    return tuple(np.clip(g, -50, 50) for g in affine_backward(dy, cache))
+
+
+@pytest.mark.parametrize(
+    ("backward", "fails"),
+    [(in_place_upstream, ["pure upstream"]), (in_place_cache, ["pure cache", "repeatable"]), (clipped, ["linear"])],
+)
+def test_what_is_no_derivative_is_checked_and_right_mathematics_not_accused(affine, backward, fails):
+    report = check_layer(affine_forward, backward, affine)
+    assert [finding.name for finding in report.findings if not finding.ok] == fails
+
+
+def test_a_forward_that_changes_its_input_is_told_so(affine):
+    def forward(x, W, b):
+        x += 0
+        y = W @ x + b
+        W *= 1.5
+        return y, (x, W / 1.5)
+
+    assert [f.name for f in check_layer(forward, affine_backward, affine).findings if not f.ok] == ["pure forward"]
+
+
+def test_a_backward_that_answers_something_else(affine):
+    with pytest.raises(ValueError, match="must return the gradients of x, W, b, got 2 of them"):
+        check_layer(affine_forward, lambda dy, cache: affine_backward(dy, cache)[:2], affine)
+    with pytest.raises(ValueError, match="must return the gradients of x, W, b, got NoneType"):
+        check_layer(affine_forward, lambda dy, cache: None, affine)
+    wrong = check_layer(affine_forward, lambda dy, cache: (*affine_backward(dy, cache)[:2], dy), affine)
+    assert wrong["b"].sentence == "the gradient must have shape (2, 1), got (2, 4)" and wrong["W"].ok
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_right_code_is_never_accused(name):
+    cell = CELLS[name]
+    for seed in range(1000):
+        rng = np.random.default_rng(seed)
+        T, D, H, B = rng.integers(1, 6, 4)
+        params = {key: rng.normal(0, 0.5, p.shape) for key, p in cell.init(D, H, 0, np.float64).items()}
+        states = {f"state{i}": rng.uniform(-1, 1, s.shape) for i, s in enumerate(cell.zero_state(H, B))}
+
+        def forward(*arrays, cell=cell, params=params):
+            x, *state = arrays[len(params) :]
+            h, final, cache = cell.forward(dict(zip(params, arrays, strict=False)), x, tuple(state))
+            return (h, *final), cache
+
+        def backward(dout, cache, cell=cell, params=params):
+            dx, dstate, grads = cell.backward(dout[0], cache, dout[1:])
+            return [*(grads[key] for key in params), dx, *dstate]
+
+        report = check_layer(forward, backward, params | {"x": rng.standard_normal((T, D, B))} | states, rng=seed)
+        assert report.ok, f"seed {seed}\n{report}"
+
+
+def test_the_picture_of_the_errors(params, tmp_path):
+    plot_error_vs_eps(loss, params, tmp_path / "errors.png")
+    assert (tmp_path / "errors.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,33 @@
+"""The solution of the assignment: minirnn itself, under the names of the exercises."""
+
+from minirnn.assignment import (
+    adagrad_step,
+    clip_norm,
+    clip_value,
+    gru_backward,
+    gru_forward,
+    lstm_backward,
+    lstm_forward,
+    rnn_backward,
+    rnn_forward,
+    rnn_step_backward,
+    rnn_step_forward,
+    sample_token,
+    softmax_cross_entropy,
+)
+
+__all__ = [
+    "adagrad_step",
+    "clip_norm",
+    "clip_value",
+    "gru_backward",
+    "gru_forward",
+    "lstm_backward",
+    "lstm_forward",
+    "rnn_backward",
+    "rnn_forward",
+    "rnn_step_backward",
+    "rnn_step_forward",
+    "sample_token",
+    "softmax_cross_entropy",
+]

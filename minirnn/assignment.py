@@ -1,0 +1,438 @@
+"""The assignment: thirteen functions to write, how each is graded, and minirnn itself as the solution.
+
+Each function is graded on its own. A backward pass is handed a cache made by *our* forward pass, so that a wrong
+forward does not fail a right backward; for the same reason what belongs into each cache is part of the exercise. A
+gradient is compared with the complex step through our forward pass, and a wrong one with what each mistake of the
+catalogue would have given.
+
+The functions of the solution, below, are those of this package under the names of the assignment. There is no second
+implementation that could drift away.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minirnn import gru, lstm, ops, optim, rnn
+from minirnn.checks import Array, Params
+from minirnn.diagnosis import TARGETS, Target, adagrad_step, draw_cell
+from minirnn.gradcheck import GradientReport, check_layer, leaves, same
+from minirnn.sample import choose
+from minirnn.student import Foreign, StudentError
+
+# --- the solution -----------------------------------------------------------------------------------
+
+rnn_forward, rnn_backward = rnn.forward, rnn.backward
+gru_forward, gru_backward = gru.forward, gru.backward
+lstm_forward, lstm_backward = lstm.forward, lstm.backward
+clip_value, clip_norm = optim.clip_value, optim.clip_norm
+
+
+def rnn_step_forward(params: Params, x: Array, h: Array) -> tuple[Array, tuple]:
+    """One step of the tanh cell: x (D, B), h (H, B) -> the next h, and the cache (params, x, h, next h)."""
+    _, (h_next,), _ = rnn.forward(params, x[None], (h,))
+    return h_next, (params, x, h, h_next)
+
+
+def rnn_step_backward(dh: Array, cache: tuple) -> tuple[Array, Array, Params]:
+    """Back through one step: dh (H, B), the gradient of the next h -> dx, the gradient of h before, and of params."""
+    params, x, h, h_next = cache
+    dx, (dh_before,), grads = rnn.backward(dh[None], (params, x[None], np.stack([h, h_next])))
+    return dx[0], dh_before, grads
+
+
+def softmax_cross_entropy(logits: Array, targets: Array) -> tuple[Any, Array]:
+    """Mean loss in nats of targets (N,) under logits (V, N), and its gradient dlogits (V, N)."""
+    loss, cache = ops.cross_entropy_forward(logits, targets, np.full(len(targets), 1 / len(targets)))
+    return loss, ops.cross_entropy_backward(cache)
+
+
+def sample_token(logits: Array, temperature: float, rng: np.random.Generator) -> int:
+    """Draw an id from softmax(logits / temperature), logits (V,); temperature 0 takes the most probable one."""
+    return choose(logits, rng, temperature)
+
+
+# --- how it is graded -------------------------------------------------------------------------------
+
+Findings = Iterator[tuple[str, str]]  # property, and one sentence if it is not as it should be
+
+
+class ComplaintError(Exception):
+    """What came back is not even of the right kind: nothing further can be graded."""
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A function to write, and how it is graded."""
+
+    name: str
+    part: int
+    points: dict[str, int]  # of each property
+    examine: Callable[[Callable[..., Any]], Findings]
+    target: Target | None = None  # for the diagnosis of wrong numbers
+
+
+def differs(name: str, given: Any, expected: Any, tolerance: float = 1e-9) -> str:
+    """One sentence if a returned value is not what was expected, empty if it is."""
+    expected = np.asarray(expected)
+    what = "a number" if expected.ndim == 0 else f"an array of shape {expected.shape}"
+    if not isinstance(given, np.ndarray | np.generic):
+        return f"{name} must be {what}, got {kind_of(given)}"
+    given = np.asarray(given)
+    if given.shape != expected.shape:
+        return f"{name} must be {what}, got shape {given.shape}"
+    if given.dtype.kind != expected.dtype.kind:
+        return f"{name} must have dtype {expected.dtype}, got {given.dtype}"
+    difference = np.abs(given - expected)
+    scale = max(float(np.abs(expected).max(initial=0)), 1e-12)
+    if np.all(difference <= tolerance * scale):
+        return ""
+    worst = np.unravel_index(int(np.argmax(difference)), difference.shape)
+    where = f"{name}{[int(i) for i in worst]}" if worst else name
+    wrong = int((~(difference <= tolerance * scale)).sum())
+    count = f"{wrong} of {given.size} entries are wrong, worst " if given.size > 1 else ""
+    return f"{count}{where} is {given[worst]:.9g}, expected {expected[worst]:.9g}"
+
+
+def unpack(value: Any, *names: str) -> tuple:
+    """The parts of a returned tuple; ComplaintError if it is none, or has other parts."""
+    if isinstance(value, tuple) and len(value) == len(names):
+        return value
+    raise ComplaintError(f"it must return the tuple ({', '.join(names)}), got {kind_of(value)}")
+
+
+def entries(value: Any, name: str, keys: Any) -> Params:
+    """A returned dict with just these keys; ComplaintError if it is something else."""
+    if isinstance(value, dict) and value.keys() == set(keys):
+        return value
+    raise ComplaintError(f"{name} must be a dict with the keys {', '.join(map(repr, keys))}, got {kind_of(value)}")
+
+
+def kind_of(value: Any) -> str:
+    """What came back, in a word or two."""
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, dict):
+        return f"a dict with the keys {', '.join(map(repr, value))}" if value else "an empty dict"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    if isinstance(value, np.generic):
+        return "a number"
+    return f"an object of type {value.kind}" if isinstance(value, Foreign) else str(value)
+
+
+def examine_forward(cell: ModuleType) -> Callable[[Callable[..., Any]], Findings]:
+    """How the forward pass of a cell over a sequence is graded."""
+
+    def examine(forward: Callable[..., Any]) -> Findings:
+        states = ("h", "c")[: len(cell.zero_state(1, 1))]
+        problems = [draw_cell(cell, np.random.default_rng(n), n) for n in range(2)]
+        params, x, state = problems[0]
+        problems.append((params, x[:1, :, :1], tuple(s[:, :1] for s in state)))  # one step of one sequence
+        wrong_h = wrong_state = wrong_cache = changed = ""
+        for problem in problems:
+            h, final, cache = cell.forward(*problem)
+            arguments = copies(problem)
+            given_h, given_state, given_cache = unpack(forward(*arguments), "h", "state", "cache")
+            wrong_h = wrong_h or differs("h", given_h, h)
+            wrong_state = wrong_state or no_state(given_state, states)
+            for name, given, expected in [] if wrong_state else zip(states, given_state, final, strict=True):
+                wrong_state = wrong_state or differs(f"{name} of the final state", given, expected)
+            if not same(arguments, problem):
+                changed = "it changes its arguments in place: copy before writing"
+            wrong_cache = wrong_cache or cache_fault(cell, given_cache, cache)
+        yield "h", wrong_h
+        yield "state", wrong_state
+        yield "cache", wrong_cache
+        yield "pure", changed
+
+    return examine
+
+
+def no_state(value: Any, names: tuple[str, ...]) -> str:
+    """One sentence if a value is not the tuple that a state is, even if it holds one array."""
+    if isinstance(value, tuple) and len(value) == len(names):
+        return ""
+    return f"a state must be the tuple ({', '.join(names)}{',' if len(names) == 1 else ''}), got {kind_of(value)}"
+
+
+def cache_fault(cell: ModuleType, given: Any, expected: tuple) -> str:
+    """One sentence if our backward pass cannot go on from a student's cache."""
+    dh = np.ones_like(expected[2][1:])
+    try:
+        right, got = cell.backward(dh, expected), cell.backward(dh, given)
+        fits = all(np.allclose(a, b, rtol=0, atol=1e-9) for a, b in zip(leaves(right), leaves(got), strict=True))
+    except Exception as error:
+        return f"the cache does not hold what the handout lists, in its order: {type(error).__name__}: {error}"
+    return "" if fits else "the cache does not hold what the handout lists: a backward pass goes wrong with it"
+
+
+def examine_backward(cell: ModuleType) -> Callable[[Callable[..., Any]], Findings]:
+    """How the backward pass of a cell over a sequence is graded."""
+
+    def examine(backward: Callable[..., Any]) -> Findings:
+        reports = []
+        for number in range(2):
+            params, x, state = draw_cell(cell, np.random.default_rng(number), number)
+            names = [*params, "x", *("h0", "c0")[: len(state)]]
+
+            def forward(*arrays: Array, names: list[str] = names, params: Params = params) -> tuple:
+                given = dict(zip(names, arrays, strict=True))
+                h, final, cache = cell.forward({n: given[n] for n in params}, given["x"], arrays[len(params) + 1 :])
+                return (h, *final), cache
+
+            def answer(dout: tuple, cache: tuple, names: list[str] = names, params: Params = params) -> Params:
+                dx, dstate, grads = unpack(backward(dout[0], cache, dout[1:]), "dx", "dstate", "grads")
+                if fault := no_state(dstate, tuple(f"d{n}" for n in names[len(params) + 1 :])):
+                    raise ComplaintError(fault)
+                grads = entries(grads, "grads", params)
+                return dict(zip(names, (*(grads[n] for n in params), dx, *dstate), strict=True))
+
+            reports.append(check_layer(forward, answer, dict(zip(names, (*params.values(), x, *state), strict=True))))
+        yield from report_findings(reports)
+
+    return examine
+
+
+def report_findings(reports: list[GradientReport]) -> Findings:
+    """Each gradient under the name of what it is the gradient of, then what else must hold."""
+    found: dict[str, str] = {}
+    for report in reports:
+        for finding in report.findings:
+            name = {"pure upstream": "pure", "pure cache": "pure", "repeatable": "pure"}.get(finding.name, finding.name)
+            if name != "pure forward":
+                sentence = "" if finding.ok else finding.sentence.removesuffix("; unknown mistake")
+                found[name] = found.get(name) or sentence
+    for name, sentence in found.items():
+        yield (name if name in ("pure", "linear") else f"d{name}"), sentence
+
+
+def examine_step_forward(forward: Callable[..., Any]) -> Findings:
+    """How one step of the tanh cell is graded."""
+    wrong_h = wrong_cache = changed = ""
+    for number in range(2):
+        params, x, (h,) = draw_cell(rnn, np.random.default_rng(number), number)
+        arguments = copies((params, x[0], h))
+        expected, cache = rnn_step_forward(params, x[0], h)
+        given, given_cache = unpack(forward(*arguments), "h", "cache")
+        wrong_h = wrong_h or differs("h", given, expected)
+        wrong_cache = wrong_cache or step_cache_fault(given_cache, cache)
+        if not same(arguments, (params, x[0], h)):
+            changed = "it changes its arguments in place: copy before writing"
+    yield "h", wrong_h
+    yield "cache", wrong_cache
+    yield "pure", changed
+
+
+def step_cache_fault(given: Any, expected: tuple) -> str:
+    """One sentence if the cache of a step is not (params, x, h, next h)."""
+    if isinstance(given, tuple | list) and len(given) == 4 and isinstance(given[0], dict):
+        fits = len(leaves(given)) == len(leaves(expected)) and all(
+            a.shape == b.shape and np.allclose(a, b) for a, b in zip(leaves(given), leaves(expected), strict=True)
+        )
+        if fits:
+            return ""
+    return "the cache must be the tuple (params, x, h, next h)"
+
+
+def examine_step_backward(backward: Callable[..., Any]) -> Findings:
+    """How the way back through one step is graded."""
+    reports = []
+    for number in range(2):
+        params, x, (h,) = draw_cell(rnn, np.random.default_rng(number), number)
+
+        def forward(*arrays: Array, params: Params = params) -> tuple:
+            return rnn_step_forward(dict(zip(params, arrays[:-2], strict=True)), *arrays[-2:])
+
+        def answer(dout: Array, cache: tuple, params: Params = params) -> list:
+            dx, dh, grads = unpack(backward(dout, cache), "dx", "dh", "grads")
+            grads = entries(grads, "grads", params)
+            return [*(grads[n] for n in params), dx, dh]
+
+        reports.append(check_layer(forward, answer, params | {"x": x[0], "h": h}))
+    yield from report_findings(reports)
+
+
+def examine_softmax(function: Callable[..., Any]) -> Findings:
+    """How loss and gradient of the softmax are graded."""
+    rng = np.random.default_rng(0)
+    wrong_loss = wrong_gradient = changed = ""
+    for V, N in ((5, 7), (6, 6)):
+        problem = (rng.normal(0, 2, (V, N)), rng.integers(0, V, N))
+        arguments = copies(problem)
+        loss, dlogits = unpack(function(*arguments), "loss", "dlogits")
+        expected, gradient = softmax_cross_entropy(*problem)
+        wrong_loss = wrong_loss or differs("loss", loss, float(expected))
+        wrong_gradient = wrong_gradient or differs("dlogits", dlogits, gradient)
+        if not same(arguments, problem):
+            changed = "it changes its arguments in place: copy before writing"
+    yield "loss", wrong_loss
+    yield "dlogits", wrong_gradient
+    huge = np.array([[1e4, -1e4], [0.0, 1e4]])
+    loss, dlogits = unpack(function(huge.copy(), np.array([1, 1])), "loss", "dlogits")
+    expected, gradient = softmax_cross_entropy(huge, np.array([1, 1]))
+    fault = differs("loss", loss, float(expected)) or differs("dlogits", dlogits, gradient)
+    yield "stable", fault and f"with logits of 10,000 {fault}: subtract the largest logit before exp"
+    yield "pure", changed
+
+
+def examine_clip_value(function: Callable[..., Any]) -> Findings:
+    """How element-wise clipping is graded."""
+    grads = {"W": np.array([[-7.0, 0.5], [5.0, 9.0]]), "b": np.array([[1.0], [-5.5]])}
+    before = copies(grads)
+    function(grads, 5.0)
+    wrong = differs("W", grads["W"], np.array([[-5.0, 0.5], [5.0, 5.0]])) or differs(
+        "b", grads["b"], np.array([[1.0], [-5.0]])
+    )
+    if same(grads, before):
+        wrong = "nothing was clipped: write into the arrays of grads, in place"
+    yield "clipped", wrong
+
+
+def examine_clip_norm(function: Callable[..., Any]) -> Findings:
+    """How clipping by the global norm is graded."""
+    large = {"W": np.array([[3.0, 0.0], [0.0, 4.0]]), "b": np.array([[12.0], [0.0]])}  # norm 13
+    grads = copies(large)
+    yield "norm", differs("the norm", function(grads, 6.5), 13.0)
+    wrong = differs("W", grads["W"], large["W"] / 2) or differs("b", grads["b"], large["b"] / 2)
+    yield "scaled", "nothing was clipped: write into the arrays of grads, in place" if same(grads, large) else wrong
+    grads = copies(large)
+    function(grads, 20.0)
+    yield "untouched", "" if same(grads, large) else "gradients whose norm is below the limit must stay as they are"
+
+
+def examine_adagrad(function: Callable[..., Any]) -> Findings:
+    """How a step of Adagrad is graded."""
+    rng = np.random.default_rng(0)
+    shapes = {"W": (3, 2), "b": (3, 1)}
+    params, grads = ({name: rng.standard_normal(shape) for name, shape in shapes.items()} for _ in range(2))
+    memory = {name: rng.uniform(0, 1, shape) for name, shape in shapes.items()}
+    grads["b"][0], memory["b"][0] = 1e-5, 0.0
+    expected, given = copies((params, grads, memory)), copies((params, grads, memory))
+    wrong_memory = wrong_params = ""
+    for step in (1, 2):
+        adagrad_step(expected[0], expected[1], expected[2], 0.1)
+        function(*given, 0.1)
+        for name in shapes:
+            wrong_memory = wrong_memory or differs(
+                f"after step {step}, memory {name}", given[2][name], expected[2][name]
+            )
+            wrong_params = wrong_params or differs(f"after step {step}, {name}", given[0][name], expected[0][name])
+    yield "memory", wrong_memory
+    yield "params", wrong_params
+    yield "pure", "" if same(given[1], grads) else "it changes the gradients: copy before writing"
+
+
+def examine_sampling(function: Callable[..., Any]) -> Findings:
+    """How sampling is graded: by what comes out often, since everybody draws differently."""
+    logits = np.array([1.0, 3.0, -1.0, 2.5, 0.0])
+
+    def draw(temperature: float, count: int, logits: Array = logits) -> tuple[Array, str]:
+        try:
+            ids = [function(logits, temperature, np.random.default_rng(seed)) for seed in range(count)]
+        except StudentError as error:
+            return np.zeros(0, int), str(error)
+        for i in ids:
+            fault = differs("the drawn id", i, 0, tolerance=np.inf)  # only its kind
+            if fault or not 0 <= i < len(logits):
+                return np.zeros(0, int), fault or f"the drawn id must be in 0..{len(logits) - 1}, got {i}"
+        return np.array(ids, int), ""
+
+    ids, fault = draw(0.0, 20)
+    yield "argmax", fault or ("" if (ids == 1).all() else "at temperature 0 the most probable id must come, always")
+    for name, temperature in (("softmax", 1.0), ("temperature", 2.0)):
+        count = 2000
+        ids, fault = draw(temperature, count)
+        p = np.exp(logits / temperature) / np.exp(logits / temperature).sum()
+        shares = np.bincount(ids, minlength=len(p)) / count
+        far = np.abs(shares - p) > 5 * np.sqrt(p * (1 - p) / count)
+        told = f"at temperature {temperature:g} id {far.argmax()} came in {shares[far.argmax()]:.1%} of {count} draws"
+        yield name, fault or (f"{told}, expected {p[far.argmax()]:.1%}" if far.any() else "")
+    again, fault = draw(1.0, 50)
+    first, _ = draw(1.0, 50)
+    yield (
+        "seeded",
+        fault or ("" if np.array_equal(again, first) else "the same rng must give the same id: use only rng"),
+    )
+    ids, fault = draw(1.0, 20, np.array([0.0, 5000.0, 0.0]))
+    yield (
+        "stable",
+        fault or ("" if (ids == 1).all() else "with a logit of 5000 it draws another id: subtract the largest"),
+    )
+
+
+def copies(tree: Any) -> Any:
+    """The same nested tuples and dicts with copies of all arrays."""
+    if isinstance(tree, dict):
+        return {key: copies(branch) for key, branch in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(copies(branch) for branch in tree)
+    return tree.copy() if isinstance(tree, np.ndarray) else tree
+
+
+def draw_step(rng: np.random.Generator, number: int) -> tuple:
+    """Arguments of a step of the tanh cell."""
+    params, x, (h,) = draw_cell(rnn, rng, number)
+    return params, x[0], h
+
+
+def draw_step_backward(rng: np.random.Generator, number: int) -> tuple:
+    """Arguments of the way back through it."""
+    h, cache = rnn_step_forward(*draw_step(rng, number))
+    return rng.standard_normal(h.shape), cache
+
+
+def draw_softmax(rng: np.random.Generator, number: int) -> tuple:
+    """Logits and targets."""
+    V, N = ((5, 7), (6, 6), (4, 9), (5, 5))[number]
+    return rng.normal(0, 2, (V, N)), rng.integers(0, V, N)
+
+
+SEQUENCE = {"h": 4, "state": 2, "cache": 1, "pure": 1}
+BACKWARD = {"dWxh": 2, "dWhh": 3, "dbh": 2, "dx": 2, "dh0": 2, "pure": 1, "linear": 1}
+EXERCISES = {
+    exercise.name: exercise
+    for exercise in (
+        Exercise(
+            "rnn_step_forward",
+            1,
+            {"h": 3, "cache": 1, "pure": 1},
+            examine_step_forward,
+            Target(rnn_step_forward, draw_step, results=1),
+        ),
+        Exercise(
+            "rnn_step_backward",
+            1,
+            {"dWxh": 2, "dWhh": 2, "dbh": 2, "dx": 1, "dh": 1, "pure": 1, "linear": 1},
+            examine_step_backward,
+            Target(rnn_step_backward, draw_step_backward),
+        ),
+        Exercise("rnn_forward", 1, SEQUENCE, examine_forward(rnn), TARGETS["rnn.forward"]),
+        Exercise("rnn_backward", 1, BACKWARD, examine_backward(rnn), TARGETS["rnn.backward"]),
+        Exercise(
+            "softmax_cross_entropy",
+            1,
+            {"loss": 3, "dlogits": 4, "stable": 2, "pure": 1},
+            examine_softmax,
+            Target(softmax_cross_entropy, draw_softmax),
+        ),
+        Exercise("clip_value", 1, {"clipped": 2}, examine_clip_value, TARGETS["optim.clip_value"]),
+        Exercise(
+            "clip_norm", 1, {"norm": 2, "scaled": 2, "untouched": 1}, examine_clip_norm, TARGETS["optim.clip_norm"]
+        ),
+        Exercise("adagrad_step", 1, {"memory": 2, "params": 3, "pure": 1}, examine_adagrad, TARGETS["adagrad_step"]),
+        Exercise(
+            "sample_token",
+            1,
+            {"argmax": 1, "softmax": 2, "temperature": 2, "seeded": 1, "stable": 1},
+            examine_sampling,
+        ),
+        Exercise("gru_forward", 2, SEQUENCE, examine_forward(gru), TARGETS["gru.forward"]),
+        Exercise("gru_backward", 2, BACKWARD | {"dbhn": 2}, examine_backward(gru), TARGETS["gru.backward"]),
+        Exercise("lstm_forward", 2, SEQUENCE, examine_forward(lstm), TARGETS["lstm.forward"]),
+        Exercise("lstm_backward", 2, BACKWARD | {"dc0": 2}, examine_backward(lstm), TARGETS["lstm.backward"]),
+    )
+}

@@ -1,0 +1,154 @@
+"""Grading a student's file: run every exercise against it, add up points, say what is wrong in a sentence each."""
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minirnn.assignment import EXERCISES, ComplaintError, Exercise
+from minirnn.diagnosis import diagnose
+from minirnn.student import Student, StudentError
+
+
+@dataclass(frozen=True)
+class Result:
+    """One property of one function, and the points for it."""
+
+    function: str
+    quality: str  # the property
+    points: int  # what it is worth
+    sentence: str = ""  # what is wrong; empty if it is right
+    diagnosis: str = ""  # which mistake the function seems to make
+    traceback: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.function}/{self.quality}"
+
+    @property
+    def score(self) -> int:
+        return 0 if self.sentence else self.points
+
+
+def examine(exercise: Exercise, student: Student) -> list[Result]:
+    """Grade one function. Nothing the student's file does raises an exception here."""
+    function, found, diagnosis = getattr(student, exercise.name), {}, ""
+    rest, traceback = "not judged, because of what else is wrong", ""
+
+    def place(sentence: str) -> str:
+        return sentence if sentence.startswith(student.path.name) else f"{student.where(exercise.name)}: {sentence}"
+
+    try:
+        for name, sentence in exercise.examine(function):
+            found[name] = sentence and place(sentence)
+        if exercise.target and any(found.values()):
+            known = diagnose(exercise.target, function)
+            if known.explanations:
+                diagnosis = f"It looks like this mistake: {known}"
+            elif not known.correct:
+                diagnosis = "Unknown mistake: none in the catalogue gives the same numbers."
+    except ComplaintError as error:
+        rest = str(error)
+    except StudentError as error:
+        rest, traceback = str(error), error.details
+    return [
+        Result(exercise.name, name, points, sentence, sentence and diagnosis, sentence and traceback)
+        for name, points in exercise.points.items()
+        for sentence in [found[name] if name in found else place(rest)]
+    ]
+
+
+def grade(path: str | Path, timeout: float = 60.0, part: int | None = None) -> tuple[list[Result], str]:
+    """Grade a file: a result for every property of every function, and a remark about the file, mostly empty.
+
+    Parameters
+    ----------
+    path : str or Path
+        The student's file.
+    timeout : float
+        Seconds that calls into the file may take together; one call may take a tenth of it.
+    part : int, optional
+        Grade only part 1 or part 2 of the assignment.
+    """
+    exercises = [exercise for exercise in EXERCISES.values() if part in (None, exercise.part)]
+    try:
+        with Student(path, timeout) as student:
+            results = [result for exercise in exercises for result in examine(exercise, student)]
+    except StudentError as error:
+        return [Result(e.name, name, points, str(error)) for e in exercises for name, points in e.points.items()], ""
+    remarks = []
+    if student.printed > 1e6:
+        remarks.append(f"{student.path.name} printed {student.printed / 1e6:,.0f} MB; all of it was dropped")
+    if re.search(rb"\b(import|from)\s+minirnn\b", student.source):
+        remarks.append(f"{student.path.name} imports minirnn, where the solution is: look at it yourself")
+    return results, "\n".join(remarks)
+
+
+def report(results: list[Result], remark: str = "", traceback: bool = False) -> str:
+    """The text for a person: a line for each function, and below it what is wrong."""
+    lines = []
+    for function in dict.fromkeys(result.function for result in results):
+        own = [result for result in results if result.function == function]
+        lines.append(f"{function:24} {sum(r.score for r in own):3} of {sum(r.points for r in own):3}")
+        for sentence in dict.fromkeys(r.sentence for r in own if r.sentence):
+            concerned = [r for r in own if r.sentence == sentence]
+            names = "" if len(concerned) == len(own) else f"[{', '.join(r.quality for r in concerned)}] "
+            lines.append(f"    {names}{sentence}")
+        lines += [f"    {result.diagnosis}" for result in own if result.diagnosis][:1]
+        lines += [result.traceback for result in own if result.traceback and traceback][:1]
+    total = f"{'total':24} {sum(r.score for r in results):3} of {sum(r.points for r in results):3}"
+    return "\n".join([*lines, *([remark] if remark else []), total])
+
+
+def write_gradescope(path: Path, results: list[Result], seconds: float, remark: str = "") -> None:
+    """Write Gradescope's ``results.json``; it is complete or not there, never half."""
+    tests: list[dict[str, Any]] = [
+        {
+            "name": result.name,
+            "number": str(number),
+            "score": result.score,
+            "max_score": result.points,
+            "status": "failed" if result.sentence else "passed",
+            "output": f"{result.sentence}\n{result.diagnosis}".strip(),
+            "output_format": "text",
+            "visibility": "visible",
+        }
+        for number, result in enumerate(results, 1)
+    ]
+    answer = {
+        "score": sum(result.score for result in results),
+        "execution_time": round(seconds),
+        "output": remark,
+        "visibility": "visible",
+        "stdout_visibility": "hidden",
+        "tests": tests,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)  # the student's file may have deleted it
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(answer, indent=1), encoding="utf-8")
+    partial.replace(path)
+
+
+def nothing_yet(part: int | None) -> list[Result]:
+    """All properties at zero points: what is true until grading has ended."""
+    return [
+        Result(exercise.name, name, points, "grading did not end")
+        for exercise in EXERCISES.values()
+        if part in (None, exercise.part)
+        for name, points in exercise.points.items()
+    ]
+
+
+def run(path: str, gradescope: str | None, timeout: float, part: int | None, traceback: bool) -> int:
+    """The command ``minirnn grade``: print the report, write the JSON, return the exit code."""
+    started, readable = time.monotonic(), Path(path).is_file()
+    file = Path(gradescope).absolute() if gradescope else None
+    if file:
+        write_gradescope(file, nothing_yet(part), 0)  # valid JSON whatever happens from here on
+    results, remark = grade(path, timeout, part)
+    if file:
+        write_gradescope(file, results, time.monotonic() - started, remark)
+    print(report(results, remark, traceback))
+    return 0 if readable else 2

@@ -1,0 +1,143 @@
+"""The other process: runs a student's file and answers calls of its functions. See :mod:`minirnn.student`.
+
+Requests come pickled through standard input. Answers leave through what was standard output, each a length and an
+``.npz`` with arrays and one JSON text. What the file itself prints goes to standard error.
+"""
+
+import inspect
+import io
+import json
+import linecache
+import os
+import pickle
+import struct
+import sys
+import traceback
+import types
+from typing import Any
+
+import numpy as np
+
+HEADER = struct.Struct(">Q")  # the length of an answer in bytes
+
+
+def main() -> None:
+    """Load the file, then answer until standard input ends."""
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    sys.stdin = io.StringIO()  # whoever asks for input finds none
+    savez = np.savez  # this one, whatever the file does to NumPy
+
+    def reply(answer: dict, arrays: list[np.ndarray] | None = None) -> None:
+        buffer = io.BytesIO()
+        named: dict[str, Any] = {f"array{i}": array for i, array in enumerate(arrays or [])}
+        savez(buffer, answer=np.array(json.dumps(answer)), **named)
+        answers.write(HEADER.pack(buffer.tell()) + buffer.getvalue())
+        answers.flush()
+
+    path, source = pickle.load(requests)
+    module = types.ModuleType("student")
+    module.__file__ = path
+    sys.modules["student"] = module
+    sys.path.insert(0, os.path.dirname(path))  # noqa: PTH120 - files beside it can be imported
+    text = source.decode("utf-8", "replace")
+    linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
+    try:
+        exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
+    except BaseException as error:
+        reply(failure(error, path, "while it was loaded"))
+        return
+    functions = {name: f for name, f in vars(module).items() if callable(f) and not name.startswith("_")}
+    reply({"lines": {name: line_of(f) for name, f in functions.items()}})
+    while True:
+        try:
+            name, args = pickle.load(requests)
+        except EOFError:
+            return
+        arrays: list[np.ndarray] = []
+        try:
+            check_arguments(functions[name], name, len(args), path)
+            with np.errstate(all="ignore"):
+                result = describe(functions[name](*args), arrays)
+            answer = {"result": result, "arguments": [add(array, arrays) for array in arrays_of(args)]}
+        except BaseException as error:
+            reply(failure(error, path, name))
+        else:
+            reply(answer, arrays)
+
+
+class ArgumentsError(Exception):
+    """A function that cannot take the arguments of its exercise."""
+
+
+def check_arguments(function: Any, name: str, count: int, path: str) -> None:
+    """Raise ArgumentsError if a function cannot be called with so many arguments."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        place = f"{os.path.basename(path)}, line {line_of(function)}"  # noqa: PTH119
+        raise ArgumentsError(f"{place}, {name}: it must take {count} argument(s), it takes {signature}") from None
+
+
+def failure(error: BaseException, path: str, name: str) -> dict:
+    """One sentence about an exception in the student's file, with its line, and the traceback."""
+    file = os.path.basename(path)  # noqa: PTH119
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    place = f"{file}, line {lines[-1]}, {name}" if lines else f"{file}, {name}"
+    if isinstance(error, ArgumentsError):
+        sentence = str(error)
+    elif isinstance(error, NotImplementedError):
+        sentence = f"{place}: not written yet"
+    elif isinstance(error, SystemExit):
+        sentence = f"{place}: it calls sys.exit"
+    else:
+        sentence = f"{place}: {type(error).__name__}: {str(error)[:500]}"
+    return {
+        "error": sentence,
+        "kind": type(error).__name__,
+        "traceback": "".join(traceback.format_exception(error))[-20_000:],
+    }
+
+
+def line_of(function: Any) -> int:
+    """The line a function begins at, 1 for what is no plain function."""
+    return getattr(getattr(function, "__code__", None), "co_firstlineno", 1)
+
+
+def describe(value: Any, arrays: list[np.ndarray], depth: int = 0) -> list:
+    """A result as JSON: what it is, and where in ``arrays`` its numbers are."""
+    if isinstance(value, tuple | list | dict) and depth > 20:
+        return ["other", "something nested too deeply"]
+    if isinstance(value, tuple | list):
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return [kind, [describe(branch, arrays, depth + 1) for branch in value]]
+    if isinstance(value, dict):
+        return ["dict", [[str(key), describe(branch, arrays, depth + 1)] for key, branch in value.items()]]
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return ["array", add(value, arrays)]
+    if isinstance(value, bool | int | float | complex | np.generic) and np.asarray(value).dtype.kind in "biufc":
+        return ["number", add(value, arrays)]
+    return ["none", 0] if value is None else ["other", type(value).__name__]
+
+
+def add(value: Any, arrays: list[np.ndarray]) -> int:
+    """Keep a copy of an array, and return its number."""
+    arrays.append(np.array(value))
+    return len(arrays) - 1
+
+
+def arrays_of(tree: Any) -> list[np.ndarray]:
+    """The arrays themselves in nested tuples, lists and dicts, in order."""
+    if isinstance(tree, dict):
+        tree = tuple(tree.values())
+    if isinstance(tree, tuple | list):
+        return [array for branch in tree for array in arrays_of(branch)]
+    return [tree] if isinstance(tree, np.ndarray) else []
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,290 @@
+"""Grading a student's file: the solution gets everything, an empty file nothing, and accidents cost only themselves."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from minirnn.assignment import EXERCISES
+from minirnn.catalogue import MISTAKES
+from minirnn.cli import main
+from minirnn.diagnosis import TARGETS, planted
+from minirnn.grade import examine, grade, report
+from minirnn.student import Student, StudentError
+
+FOLDER = ROOT / "examples" / "assignment"
+ALL = sum(sum(exercise.points.values()) for exercise in EXERCISES.values())
+
+
+def write(folder, text, name="student.py"):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def sentences(results):
+    return {result.name: result.sentence for result in results}
+
+
+def test_the_solution_gets_full_points(capsys, tmp_path):
+    assert main(["grade", str(FOLDER / "solution.py"), "--gradescope", str(tmp_path / "results.json")]) == 0
+    assert f"total                    {ALL} of {ALL}" in capsys.readouterr().out
+    assert json.loads((tmp_path / "results.json").read_text())["score"] == ALL
+
+
+def test_the_skeleton_gets_none_and_every_function_is_told_its_line(capsys):
+    started = time.monotonic()
+    assert main(["grade", str(FOLDER / "student.py")]) == 0
+    assert time.monotonic() - started < 20
+    out = capsys.readouterr().out
+    source = (FOLDER / "student.py").read_text().splitlines()
+    for name in EXERCISES:
+        definition = next(i for i, line in enumerate(source) if line.startswith(f"def {name}("))
+        line = next(i for i in range(definition, len(source)) if "raise NotImplementedError" in source[i]) + 1
+        assert f"student.py, line {line}, {name}: not written yet" in out
+    assert out.endswith(f"total                      0 of {ALL}\n")
+
+
+def test_the_exercises_are_those_of_the_skeleton_and_the_solution():
+    for name in ("student.py", "solution.py"):
+        namespace = {}
+        exec((FOLDER / name).read_text(), namespace)
+        assert EXERCISES.keys() <= namespace.keys()
+
+
+def test_only_one_part_is_graded(capsys):
+    assert main(["grade", str(FOLDER / "solution.py"), "--part", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "lstm_backward" in out and "rnn_forward" not in out
+
+
+def test_gradescope_gets_what_it_asks_for(tmp_path, capsys):
+    path = write(tmp_path, "def clip_value(grads, limit):\n    pass\n")
+    assert main(["grade", str(path), "--gradescope", str(tmp_path / "new" / "results.json")]) == 0
+    answer = json.loads((tmp_path / "new" / "results.json").read_text())
+    assert answer["score"] == 0 and len(answer["tests"]) == sum(len(e.points) for e in EXERCISES.values())
+    for test in answer["tests"]:
+        assert test["status"] == "failed" and test["score"] == 0 and test["output"] and test["max_score"] > 0
+    clipped = next(test for test in answer["tests"] if test["name"] == "clip_value/clipped")
+    assert "nothing was clipped" in clipped["output"] and "line 1" in clipped["output"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("def f(:\n", "student.py, line 1: this is not Python: "),
+        ("x = 1\n  y = 2\n", "student.py, line 2: this is not Python: unexpected indent"),
+        ("x = '\0'\n", "this is not Python: source code string cannot contain null bytes"),
+        ("import numpy\n\nnumpy.nothing\n", "student.py, line 3, while it was loaded: AttributeError: "),
+        ("import nothing_of_that_name\n", "student.py, line 1, while it was loaded: ModuleNotFoundError: "),
+        ("import sys\nsys.exit(0)\n", "student.py, line 2, while it was loaded: it calls sys.exit"),
+        ("import os\nos._exit(3)\n", "student.py, while it was loaded: it ended its process (exit code 3)"),
+        ("while True:\n    pass\n", "student.py, while it was loaded: stopped after 1 s; an endless loop?"),
+        ("", "student.py defines no function rnn_step_forward"),
+    ],
+)
+def test_a_file_that_cannot_be_used(tmp_path, capsys, text, sentence):
+    path = write(tmp_path, text)
+    assert main(["grade", str(path), "--timeout", "10", "--gradescope", str(tmp_path / "r.json")]) == 0
+    assert sentence in capsys.readouterr().out
+    answer = json.loads((tmp_path / "r.json").read_text())
+    assert answer["score"] == 0 and sentence in answer["tests"][0]["output"]
+
+
+def test_a_file_that_is_missing(tmp_path, capsys):
+    assert main(["grade", str(tmp_path / "none.py"), "--gradescope", str(tmp_path / "r.json")]) == 2
+    assert "none.py: the file cannot be read: No such file or directory" in capsys.readouterr().out
+    assert json.loads((tmp_path / "r.json").read_text())["score"] == 0
+    assert main(["grade", str(FOLDER / "student.py"), "--gradescope", str(tmp_path)]) == 2
+    assert "minirnn: cannot use" in capsys.readouterr().err
+
+
+GOOD_STEP = """
+import numpy as np
+def rnn_step_forward(params, x, h):
+    h_next = np.tanh(params["Wxh"] @ x + params["Whh"] @ h + params["bh"])
+    return h_next, (params, x, h, h_next)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("return None", "it must return the tuple (dx, dh, grads), got None"),
+        ("return [1, 2, 3]", "it must return the tuple (dx, dh, grads), got a list of 3"),
+        ("return 1, 2", "it must return the tuple (dx, dh, grads), got a tuple of 2"),
+        ("return {1}", "it must return the tuple (dx, dh, grads), got an object of type set"),
+        ("return 1, 2, 3", "grads must be a dict with the keys 'Wxh', 'Whh', 'bh', got a number"),
+        ("return 1, 2, {}", "grads must be a dict with the keys 'Wxh', 'Whh', 'bh', got an empty dict"),
+        (
+            "return 1, 2, {'W': 1}",
+            "grads must be a dict with the keys 'Wxh', 'Whh', 'bh', got a dict with the keys 'W'",
+        ),
+        ("return cache[1], cache[2], dict(Wxh=1, Whh=None, bh='b')", "the gradient must be an array of shape"),
+        ("return cache[1].astype('f'), cache[2], cache[0]", "the gradient is float32"),
+        ("return cache[1][0], cache[2], cache[0]", "the gradient must have shape (3, 2), got (2,)"),
+        ("return cache[1].tolist(), cache[2], cache[0]", "the gradient must be an array of shape (3, 2), got list"),
+        ("import sys; sys.exit()", "line 8, rnn_step_backward: it calls sys.exit"),
+        ("import os; os._exit(1)", "it ended its process (exit code 1)"),
+        ("os.kill(os.getpid(), 9)", "line 8, rnn_step_backward: NameError"),
+        ("while True: pass", "line 7, rnn_step_backward: stopped after 1 s; an endless loop?"),
+        ("input()", "line 8, rnn_step_backward: EOFError"),
+        ("return rnn_step_backward(dh, cache)", "RecursionError"),
+        ("return np.zeros(1 << 60)", "rnn_step_backward: "),
+        ("return dh[100]", "line 8, rnn_step_backward: IndexError: index 100 is out of bounds"),
+    ],
+)
+def test_an_accident_costs_one_function_and_is_told_in_a_sentence(tmp_path, body, sentence):
+    path = write(tmp_path, f"{GOOD_STEP}\ndef rnn_step_backward(dh, cache):\n    {body}\n")
+    started = time.monotonic()
+    with Student(path, timeout=10) as student:
+        backward = examine(EXERCISES["rnn_step_backward"], student)
+        forward = examine(EXERCISES["rnn_step_forward"], student)
+    assert all(result.sentence == "" for result in forward)
+    assert not all(result.sentence == "" for result in backward)
+    assert any(sentence in result.sentence for result in backward), backward
+    assert all(result.sentence.startswith("student.py") for result in backward if result.sentence)
+    assert time.monotonic() - started < 10
+
+
+def test_wrong_arguments_are_told_with_the_line(tmp_path):
+    path = write(tmp_path, "def clip_norm(grads):\n    return 1\n\nclip_value = 3\n")
+    found = sentences(grade(path, part=1)[0])
+    assert "student.py, line 1, clip_norm: it must take 2 argument(s), it takes (grads)" in found["clip_norm/norm"]
+    assert found["clip_value/clipped"] == "student.py defines no function clip_value"
+
+
+def test_a_flood_of_output_is_dropped(tmp_path):
+    path = write(tmp_path, f"{GOOD_STEP}\nfor _ in range(30):\n    print('x' * 100_000)\n")
+    results, remark = grade(path)
+    assert sentences(results)["rnn_step_forward/h"] == ""
+    assert remark == "student.py printed 3 MB; all of it was dropped"
+
+
+TRICKS = {
+    "patches numpy": "np.allclose = np.array_equal = lambda *a, **k: True\nnp.abs = lambda x: 0 * x\nnp.savez = None",
+    "patches the checker": "import minirnn.gradcheck as g\ng.check_layer = g.same = lambda *a: True",
+    "forges an answer": "import os\nos.write(1, b'x' * 1000)",
+    "forges the channel": "import os\nfor fd in range(3, 9):\n    try: os.write(fd, b'x')\n    except OSError: pass",
+    "deletes files": "import os, shutil\nshutil.rmtree(os.path.dirname(__file__), ignore_errors=True)",
+    "closes everything": "import os\nos.closerange(0, 50)",
+    "ignores signals": "import signal\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)",
+    "hides errors": "import sys\nsys.excepthook = None\nclass E(BaseException): pass\n",
+    "leaves a thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()",
+}
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_a_trick_earns_nothing_and_json_is_left(tmp_path, trick):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    path = write(
+        folder, f"import numpy as np\n{TRICKS[trick]}\n\ndef rnn_step_forward(params, x, h):\n    return h, ()\n"
+    )
+    command = [sys.executable, "-m", "minirnn", "grade", path, "--timeout", "10", "--gradescope", folder / "r.json"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    answer = json.loads((folder / "r.json").read_text())
+    pure = [test for test in answer["tests"] if test["name"] == "rnn_step_forward/pure"]
+    assert run.returncode == 0 and answer["score"] == pure[0]["score"], run.stdout + run.stderr
+    assert len(answer["tests"]) == sum(len(e.points) for e in EXERCISES.values())
+
+
+def test_an_interrupted_run_leaves_valid_json(tmp_path, monkeypatch):
+    monkeypatch.setattr("minirnn.grade.grade", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert main(["grade", str(FOLDER / "student.py"), "--gradescope", str(tmp_path / "r.json")]) == 130
+    answer = json.loads((tmp_path / "r.json").read_text())
+    assert answer["score"] == 0 and answer["tests"][0]["output"] == "grading did not end"
+
+
+def test_swallowed_exceptions_earn_nothing(tmp_path):
+    text = "\n".join(
+        f"def {name}(*args):\n    try:\n        raise ValueError\n    except BaseException:\n        return args[0]\n"
+        for name in EXERCISES
+    )
+    results, _ = grade(write(tmp_path, text))
+    assert {r.name for r in results if r.score} <= {"clip_norm/untouched", "adagrad_step/pure"}
+
+
+def test_the_time_for_the_whole_file_is_limited(tmp_path):
+    text = "import time\n" + "\n".join(f"def {name}(*args):\n    time.sleep(60)\n" for name in EXERCISES)
+    started = time.monotonic()
+    results, _ = grade(write(tmp_path, text), timeout=3)
+    assert time.monotonic() - started < 15 and not any(result.score for result in results)
+    assert "the time for the whole file was used up" in results[-1].sentence
+
+
+def test_names_with_blanks_backslashes_and_accents(tmp_path):
+    path = write(tmp_path, GOOD_STEP, "C:\\Übung 1 (neu).py")
+    assert sentences(grade(path)[0])["rnn_step_forward/h"] == ""
+
+
+def test_files_beside_it_can_be_imported(tmp_path):
+    write(tmp_path, GOOD_STEP, "helper.py")
+    results, _ = grade(write(tmp_path, "from helper import rnn_step_forward\n"))
+    assert sentences(results)["rnn_step_forward/h"] == ""
+
+
+def test_a_traceback_comes_only_on_request(tmp_path, capsys):
+    path = write(tmp_path, "def clip_value(grads, limit):\n    return 1 / 0\n")
+    assert main(["grade", str(path)]) == 0
+    assert "Traceback" not in capsys.readouterr().out
+    assert main(["grade", str(path), "--traceback"]) == 0
+    assert "Traceback (most recent call last)" in (out := capsys.readouterr().out) and "return 1 / 0" in out
+
+
+def test_who_imports_the_solution_is_pointed_out(tmp_path):
+    _, remark = grade(write(tmp_path, "from minirnn.rnn import forward as rnn_forward\n"), part=1)
+    assert "imports minirnn, where the solution is" in remark
+
+
+def test_each_exercise_notices_each_mistake_of_its_catalogue():
+    """The functions of the assignment are run here, without a student's file, with every mistake planted."""
+
+    class Ours:
+        path, where = Path("student.py"), staticmethod(lambda name: name)
+
+        def __init__(self, name, mistake):
+            self.name, self.mistake = name, mistake
+
+        def __getattr__(self, name):
+            def function(*args):
+                with planted(self.mistake):
+                    return EXERCISES[name].target.call(*args)
+
+            return function
+
+    for name, exercise in EXERCISES.items():
+        function = next((key for key, target in TARGETS.items() if target is exercise.target), None)
+        function = "optim.Adagrad.step" if function == "adagrad_step" else function
+        for mistake in MISTAKES:
+            if mistake.function != function:
+                continue
+            try:
+                with np.errstate(all="ignore"):
+                    results = examine(exercise, Ours(name, mistake))
+            except ValueError as error:  # a product whose shapes do not fit
+                assert "matmul" in str(error)
+                continue
+            assert sum(r.score for r in results) < sum(r.points for r in results), mistake
+            assert any(mistake.sentence in result.diagnosis for result in results), mistake
+
+
+def test_arrays_changed_over_there_are_changed_here(tmp_path):
+    path = write(tmp_path, "def f(a, b):\n    a[0] = 7\n    b['x'] *= 2\n    return {'k': (1, None, [2.5])}\n")
+    with Student(path) as student:
+        a, b = np.zeros(2), {"x": np.ones(3)}
+        assert student.f(a, b) == {"k": (1, None, [2.5])}
+        assert a.tolist() == [7, 0] and b["x"].tolist() == [2, 2, 2]
+        with pytest.raises(StudentError, match="defines no function g"):
+            student.g()
+
+
+def test_the_report_says_a_sentence_once(tmp_path):
+    results, remark = grade(write(tmp_path, ""), part=1)
+    text = report(results, remark)
+    assert text.count("defines no function rnn_forward") == 1

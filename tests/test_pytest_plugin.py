@@ -1,0 +1,87 @@
+"""The pytest plugin: partial credit, a fixture and a marker for teachers' own tests, nothing for everybody else."""
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from minirnn.assignment import EXERCISES
+
+SOLUTION = ROOT / "examples" / "assignment" / "solution.py"
+SKELETON = ROOT / "examples" / "assignment" / "student.py"
+ALL = sum(sum(exercise.points.values()) for exercise in EXERCISES.values())
+
+
+def run_pytest(folder, *arguments):
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *map(str, arguments)]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    return run.returncode, run.stdout
+
+
+def test_the_solution_passes_everything(tmp_path):
+    code, out = run_pytest(tmp_path, "--minirnn-student", SOLUTION, "-v")
+    assert code == 0 and out.rstrip().endswith(f"minirnn: {ALL} of {ALL} points")
+    for exercise in EXERCISES.values():
+        for name in exercise.points:
+            assert f"[{exercise.name}/{name}] PASSED" in out
+
+
+def test_the_skeleton_fails_with_short_messages(tmp_path):
+    code, out = run_pytest(tmp_path, "--minirnn-student", SKELETON)
+    assert code == 1 and out.rstrip().endswith(f"minirnn: 0 of {ALL} points")
+    assert "not written yet" in out and "Traceback" not in out and "check_assignment" not in out.split("short test")[0]
+
+
+def test_what_is_not_run_scores_nothing(tmp_path):
+    code, out = run_pytest(tmp_path, "--minirnn-student", SOLUTION, "-k", "clip_norm")
+    assert code == 0 and out.rstrip().endswith(f"minirnn: 5 of {ALL} points")
+
+
+def test_one_part_only(tmp_path):
+    points = sum(sum(exercise.points.values()) for exercise in EXERCISES.values() if exercise.part == 2)
+    _, out = run_pytest(tmp_path, "--minirnn-student", SOLUTION, "--minirnn-part", "2")
+    assert out.rstrip().endswith(f"minirnn: {points} of {points} points")
+
+
+def test_a_teachers_own_tests(tmp_path):
+    (tmp_path / "test_own.py").write_text(
+        """
+import numpy as np
+import pytest
+
+@pytest.mark.points(3)
+def test_norm(student):
+    assert student.clip_norm({"a": np.ones(4)}, 10.0) == 2
+
+@pytest.mark.points(2)
+def test_extra(student):
+    student.bonus()
+
+@pytest.mark.points(1)
+def test_skipped():
+    pytest.skip("not this year")
+"""
+    )
+    code, out = run_pytest(tmp_path, "--minirnn-student", SOLUTION, "test_own.py")
+    assert code == 1 and out.rstrip().endswith("minirnn: 3 of 6 points")
+    assert "StudentError: solution.py defines no function bonus" in out
+    code, out = run_pytest(tmp_path, "test_own.py")
+    assert code == 0 and "3 skipped" in out and "points" not in out
+
+
+def test_a_file_that_cannot_be_used_is_told_in_a_sentence(tmp_path):
+    code, out = run_pytest(tmp_path, "--minirnn-student", tmp_path / "none.py")
+    assert code == 1 and "none.py: the file cannot be read" in out and out.rstrip().endswith(f"0 of {ALL} points")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("xdist") is None, reason="pytest-xdist is not installed")
+def test_with_several_processes(tmp_path):
+    code, out = run_pytest(tmp_path, "--minirnn-student", SOLUTION, "-n", "2")
+    assert code == 0 and out.rstrip().endswith(f"minirnn: {ALL} of {ALL} points")
+
+
+def test_it_costs_nobody_else_numpy():
+    code = "import sys, minirnn_pytest; print('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
