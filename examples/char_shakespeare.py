@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 from char_options import parse_arguments
-from support import find_text, prepare_folder, run, set_aside
+from support import find_text, prepare_folder, run, set_aside, writing
 
 import minirnn
 from minirnn.optim import OPTIMIZERS
@@ -33,11 +33,12 @@ def train(args: argparse.Namespace) -> int:
     needed = args.batch_size * args.seq_length + 1
     if len(train_ids) < needed <= len(ids):
         raise ValueError(
-            f"--valid {args.valid} leaves {len(train_ids):,} characters to train on, {needed:,} are needed"
+            f"--valid {args.valid} leaves {len(train_ids):,} of {len(ids):,} characters to train on, "
+            f"but {needed:,} are needed; keep a smaller share"
         )
     if len(valid_ids) == 1:
         raise ValueError(
-            f"--valid {args.valid} leaves 1 character to validate: evaluation needs at least 2 tokens; keep more or 0"
+            f"--valid {args.valid} keeps 1 character, but evaluation needs at least 2 tokens; keep a larger share, or 0"
         )
 
     rng = np.random.default_rng(args.seed)
@@ -123,7 +124,8 @@ def train(args: argparse.Namespace) -> int:
         print(f"written: {out / 'model.npz'} ({which})", flush=True)
         if trainer.step > history[-1]["step"]:  # it ended between two reports: a curve needs more than its beginning
             history.append({"step": trainer.step, "loss": trainer.smooth_loss / tokens_per_loss})
-        plot_losses(history, out / "loss.png", "character", len(vocab))
+        with writing(out / "loss.png"):
+            plot_losses(history, out / "loss.png", "character", len(vocab))
         print(f"written: {out / 'loss.png'} (the loss curve)")
     model, vocab = minirnn.load_model(out / "model.npz")
     show_sample(f"a sample of that model, temperature {args.temperature:g}", 1000)

@@ -7,7 +7,8 @@ import os
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import minirnn
@@ -101,6 +102,15 @@ def set_aside(path: Path) -> None:
         print(f"the model of an earlier run is now {kept}")
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Let an error name the file that could not be written; that of a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
 def run(program: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     """Run a program and return its exit code; bad input ends it with one sentence on stderr and code 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -116,7 +126,7 @@ def run(program: Callable[[argparse.Namespace], int], args: argparse.Namespace) 
     except MemoryError as error:
         sentence = f"not enough memory: {error}; take a smaller model, batch or text"
     except OSError as error:
-        sentence = f"cannot use {error.filename or 'a file'}: {error.strerror or error}"
+        sentence = f"cannot use {error.filename}: {error.strerror}" if error.filename else str(error)
     except (ValueError, FloatingPointError) as error:
         sentence = str(error)
     print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)

@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 
 import numpy as np
-from support import at_least, find_text, fraction, path_name, prepare_folder, run
+from support import at_least, find_text, fraction, path_name, prepare_folder, run, writing
 
 import minirnn
 from minirnn.checks import check_diverged
@@ -132,7 +132,8 @@ def train(args: argparse.Namespace) -> int:
     print(f"accuracy on unseen speeches {accuracy:.3f}; always naming the most frequent speaker {majority:.3f}")
     sys.stdout.flush()  # whatever may become of the picture
     shown = speakers[:LARGEST_PICTURE]
-    plot_confusion(confusion[: len(shown), : len(shown)], shown, out / "confusion.png")
+    with writing(out / "confusion.png"):
+        plot_confusion(confusion[: len(shown), : len(shown)], shown, out / "confusion.png")
     who = "" if len(shown) == len(speakers) else f" (the {len(shown)} who speak most)"
     print(f"written: {out / 'confusion.png'}{who}")
     return 130 if interrupted.is_set() else 0

@@ -71,7 +71,8 @@ def train(args: argparse.Namespace) -> int:
         needed = BATCH_SIZE * setup.seq_length + 1 if part == "train" else 2
         if len(ids[part]) < needed:
             raise ValueError(
-                f"{names[part]} has {len(ids[part])} words, --model {args.model} needs {needed}; take a longer text"
+                f"{names[part]} is too short: --model {args.model} needs {needed} words, got {len(ids[part])}; "
+                f"take a longer text"
             )
 
     rng = np.random.default_rng(args.seed)

@@ -99,8 +99,8 @@ def check_grads(params: Params, grads: Params, state: Params | None = None) -> N
         raise ValueError(f"params and grads must have the same names, these differ: {differ}")
     for name, p in params.items():
         check_shape(f"the gradient of {name}", grads[name], p.shape)
-        for remembered in (name, f"m/{name}", f"v/{name}"):  # Adam remembers two things
-            if state and remembered in state and state[remembered].shape != p.shape:
+        for remembered in (name, f"m/{name}", f"v/{name}"):  # Adam remembers two things, and a number: how many steps
+            if state and remembered in state and state[remembered].shape not in ((), p.shape):
                 raise ValueError(
                     f"the optimizer remembers a {name} of shape {state[remembered].shape}, this one has {p.shape}; "
                     f"make a new optimizer for each model"

@@ -165,6 +165,13 @@ def test_an_optimizer_serves_one_model(optimizer):
     assert all((other[name] == p).all() for name, p in before.items())
 
 
+def test_a_parameter_may_have_the_name_of_adams_count():
+    params, optimizer = {"t": np.ones((2, 1))}, Adam(0.1)
+    for _ in range(2):
+        optimizer.step(params, {"t": np.ones((2, 1))})
+    assert optimizer.state["t"] == 2 and (params["t"] < 1).all()
+
+
 def test_a_schedule_over_no_steps_is_refused():
     for call, name in [
         (lambda: linear_decay(5, 0), "total"),

@@ -92,9 +92,9 @@ def test_a_missing_file_is_named_also_where_the_environment_names_the_folder(tre
 @pytest.mark.parametrize(
     ("part", "text", "message"),
     [
-        ("train", "a b c\n", r"ptb\.train\.txt has 4 words, --model small needs 101; take a longer text"),
-        ("valid", "\n", r"ptb\.valid\.txt has 1 words, --model small needs 2; take a longer text"),
-        ("test", " ", r"ptb\.test\.txt has 0 words, --model small needs 2; take a longer text"),
+        ("train", "a b c\n", r"ptb\.train\.txt is too short: --model small needs 101 words, got 4; take"),
+        ("valid", "\n", r"ptb\.valid\.txt is too short: --model small needs 2 words, got 1; take"),
+        ("test", " ", r"ptb\.test\.txt is too short: --model small needs 2 words, got 0; take"),
         ("test", b"\xff", r"ptb\.test\.txt is not utf-8 text: .*; it may be latin-1, cp1252 or utf-16\n"),
     ],
 )
@@ -261,6 +261,13 @@ def test_results_are_said_before_the_picture_is_drawn(tmp_path, monkeypatch, cap
     captured = capsys.readouterr()
     assert "accuracy on unseen speeches" in captured.out
     assert captured.err == "example.py: cannot use run/confusion.png: Is a directory\n"
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(who_said_it, "plot_confusion", full_disk)
+    assert who_said_it.main(QUICK) == 2
+    assert "cannot use runs/who_said_it/confusion.png: No space left on device" in capsys.readouterr().err
 
     def control_c(*_):
         raise KeyboardInterrupt
