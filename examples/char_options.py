@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from support import at_least, fraction
+from support import at_least, fraction, path_name
 
 import minirnn
 from minirnn.optim import OPTIMIZERS
@@ -59,11 +59,17 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
             options["help"] += " (%(default)s)"
         parser.add_argument(*names, **options)
 
-    add("--text", metavar="FILE", help="text to train on; without it tiny Shakespeare, from the folder MINIRNN_DATA, "
-        "the cache or the network, or else the play in examples/data")  # fmt: skip
+    add("--text", metavar="FILE", type=path_name, help="text to train on; without it tiny Shakespeare, from the folder "
+        "MINIRNN_DATA, the cache or the network, or else the play in examples/data")  # fmt: skip
     add("--encoding", default="utf-8", help="encoding of FILE")
     add("--offline", action="store_true", help="never download anything")
-    add("--out", metavar="DIR", default="runs/shakespeare", help="where the model and the loss curve are written")
+    add(
+        "--out",
+        metavar="DIR",
+        type=path_name,
+        default="runs/shakespeare",
+        help="where the model and the loss curve are written",
+    )
     add("--cell", choices=minirnn.CELLS, help="recurrent cell")
     add("--layers", metavar="L", type=at_least(1), help="cells stacked on each other")
     add("--hidden", metavar="H", type=at_least(1), help="hidden units of each layer")

@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 from char_options import parse_arguments
-from support import find_text, prepare_folder, run
+from support import find_text, prepare_folder, run, set_aside, writing
 
 import minirnn
 from minirnn.optim import OPTIMIZERS
@@ -29,6 +29,17 @@ def train(args: argparse.Namespace) -> int:
     print(
         f"data: {len(train_ids):,} characters to train on, {len(valid_ids):,} to validate, {len(vocab)} different ones"
     )
+
+    needed = args.batch_size * args.seq_length + 1
+    if len(train_ids) < needed <= len(ids):
+        raise ValueError(
+            f"--valid {args.valid} leaves {len(train_ids):,} of {len(ids):,} characters to train on, "
+            f"but {needed:,} are needed; keep a smaller share"
+        )
+    if len(valid_ids) == 1:
+        raise ValueError(
+            f"--valid {args.valid} keeps 1 character, but evaluation needs at least 2 tokens; keep a larger share, or 0"
+        )
 
     rng = np.random.default_rng(args.seed)
     config = minirnn.ModelConfig(args.cell, len(vocab), args.hidden, args.layers, dropout=args.dropout)
@@ -75,16 +86,24 @@ def train(args: argparse.Namespace) -> int:
             line += f"  validation {row['valid']:.3f}, accuracy {accuracy:.3f}"
         if "valid" not in row or row["valid"] < best:  # without validation the last is the best
             best = row.get("valid", best)
+            if not history:
+                set_aside(out / "model.npz")
             minirnn.save_model(out / "model.npz", model, vocab)
         history.append(row)
         return line
 
     tokens_per_loss = args.seq_length if args.reduction == "sum" else 1
-    record(0, math.log(len(vocab)))
+    try:
+        record(0, math.log(len(vocab)))
+    except KeyboardInterrupt:
+        print("interrupted before the first step: there is nothing to keep")
+        return 130
     try:
         with minirnn.catch_interrupt() as interrupted:
             for report in trainer.steps(steps):
                 last = report.step == steps or interrupted.is_set()
+                if interrupted.is_set():
+                    print(f"interrupted: stopped after step {report.step}", flush=True)
                 if report.step % args.report_every == 0 or last:
                     line = record(report.step, report.smooth_loss / tokens_per_loss)
                     if tokens_per_loss > 1:
@@ -96,16 +115,18 @@ def train(args: argparse.Namespace) -> int:
                     show_sample(f"sample at step {report.step}, temperature {args.temperature:g}", 200)
                 if last:
                     break
-        if interrupted.is_set():
-            print(f"interrupted: stopped after step {trainer.step}")
     finally:  # however training ended, what there is is kept
-        plot_losses(history, out / "loss.png", "character", len(vocab))
         which = (
             f"best validation {best:.3f} nats, {best / math.log(2):.3f} bits per character"
             if len(valid_ids)
             else "last"
         )
-        print(f"written: {out / 'model.npz'} ({which}), {out / 'loss.png'} (the loss curve)")
+        print(f"written: {out / 'model.npz'} ({which})", flush=True)
+        if trainer.step > history[-1]["step"]:  # it ended between two reports: a curve needs more than its beginning
+            history.append({"step": trainer.step, "loss": trainer.smooth_loss / tokens_per_loss})
+        with writing(out / "loss.png"):
+            plot_losses(history, out / "loss.png", "character", len(vocab))
+        print(f"written: {out / 'loss.png'} (the loss curve)")
     model, vocab = minirnn.load_model(out / "model.npz")
     show_sample(f"a sample of that model, temperature {args.temperature:g}", 1000)
     return 130 if interrupted.is_set() else 0

@@ -7,7 +7,8 @@ import os
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import minirnn
@@ -25,7 +26,10 @@ def find_text(path: str | None, encoding: str = "utf-8", offline: bool = False) 
     the network (5 s, checked, then cached); else the play that comes with the examples.
     """
     if path is not None:
-        return describe(minirnn.read_text(path, encoding), path, "asked for with --text")
+        try:
+            return describe(minirnn.read_text(path, encoding), path, "asked for with --text")
+        except UnicodeError as error:
+            raise ValueError(f"{error}; name the file's encoding with --encoding") from None
     folder = os.environ.get("MINIRNN_DATA")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minirnn" / NAME
     if folder and (Path(folder) / NAME).is_file():
@@ -78,17 +82,33 @@ def store(data: bytes, path: Path) -> str:
 
 
 def prepare_folder(name: str) -> Path:
-    """Make a folder for results, and find out now, not after training, whether it can be written to.
-
-    A model that an earlier run left there is kept under another name.
-    """
+    """Make a folder for results, and find out now, not after training, whether it can be written to."""
     folder = Path(name)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out must name a folder, {name} is a file")
     folder.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=folder).close()
-    if (folder / "model.npz").exists():
-        (folder / "model.npz").replace(folder / "model.previous.npz")
-        print(f"the model of an earlier run is now {folder / 'model.previous.npz'}")
     return folder
+
+
+def set_aside(path: Path) -> None:
+    """Keep the model that an earlier run left at ``path`` under a name of its own; call it before the first save."""
+    if path.exists():
+        kept, n = path.with_name(f"{path.stem}.previous.npz"), 1
+        while kept.exists():
+            n += 1
+            kept = path.with_name(f"{path.stem}.previous-{n}.npz")
+        path.rename(kept)
+        print(f"the model of an earlier run is now {kept}")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Let an error name the file that could not be written; that of a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def run(program: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
@@ -98,6 +118,7 @@ def run(program: Callable[[argparse.Namespace], int], args: argparse.Namespace) 
     try:
         return program(args)
     except KeyboardInterrupt:
+        print(f"{Path(sys.argv[0]).name}: interrupted; whatever is kept was named above", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -110,6 +131,13 @@ def run(program: Callable[[argparse.Namespace], int], args: argparse.Namespace) 
         sentence = str(error)
     print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)
     return 2
+
+
+def path_name(text: str) -> str:
+    """An argparse type: the name of a file or folder; an empty one would silently be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be the name of a file or folder, got an empty one")
+    return text
 
 
 def at_least(minimum: int) -> Callable[[str], int]:

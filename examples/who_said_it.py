@@ -12,23 +12,32 @@ import sys
 from collections import Counter
 
 import numpy as np
-from support import at_least, find_text, fraction, prepare_folder, run
+from support import at_least, find_text, fraction, path_name, prepare_folder, run, writing
 
 import minirnn
+from minirnn.checks import check_diverged
 from minirnn.classifier import pad
+from minirnn.optim import global_norm
 from minirnn.plots import plot_confusion
 from minirnn.schedules import linear_decay
 
-SPEECH = re.compile(r"^([A-Z][A-Za-z ]*):\n(.+)", re.DOTALL)
-
-
+SPEECH = re.compile(r"^([^\W\d_][\w .'\u2019-]*):\n(.+)", re.DOTALL)  # O'Neil, Anne-Marie and Dr. Who are names too
 TOKEN = re.compile(r"[\w']+|[^\w\s]")
+ROMAN = re.compile(r"X{0,3}(IX|IV|V?I{0,3})")
+LARGEST_PICTURE = 30  # speakers in the confusion matrix: about 20 inches
 
 
 def find_speeches(text: str) -> list[tuple[str, str]]:
     """All (speaker, words) of a script: a name with a colon on a line of its own, the speech, a blank line."""
-    matches = (SPEECH.match(block) for block in re.split(r"\n\s*\n", text))
-    return [(match[1].title(), " ".join(TOKEN.findall(match[2].lower()))) for match in matches if match]
+    matches = [SPEECH.match(block) for block in re.split(r"\n\s*\n", text)]
+    found = [(match[1], TOKEN.findall(match[2].lower())) for match in matches if match]
+    return [(spell(name), " ".join(words)) for name, words in found if name[0].isupper() and words]
+
+
+def spell(name: str) -> str:
+    """One spelling of a name in capitals or not: KING RICHARD III is King Richard III, O'NEIL'S SON is O'Neil's Son."""
+    words = (word.upper() if ROMAN.fullmatch(word.upper()) else word.title() for word in name.split())
+    return re.sub(r"(?<=['\u2019])S\b", "s", " ".join(words))
 
 
 def split(speeches: list[tuple[str, str]], speakers: list[str]) -> tuple[list, list]:
@@ -49,6 +58,8 @@ def choose_speakers(counts: Counter, names: list[str] | None, most: int) -> list
     ValueError
         If a name hardly ever occurs, or fewer than two speakers are left.
     """
+    if names and len(set(names)) < 2:
+        raise ValueError(f"--names needs at least two different names, got {names[0]}")
     speakers = names or [name for name, count in counts.most_common(most) if count >= 10]
     for name in speakers:
         if counts[name] < 5:
@@ -56,9 +67,9 @@ def choose_speakers(counts: Counter, names: list[str] | None, most: int) -> list
             raise ValueError(
                 f"{name} has {counts[name]} speeches, too few to learn from; those who speak most: {known}"
             )
-    if len(set(speakers)) < 2:
+    if len(speakers) < 2:
         raise ValueError(
-            f"found {counts.total()} speeches and {len(set(speakers))} speaker(s) with 10 or more, but 2 are needed; "
+            f"found {counts.total()} speeches and {len(speakers)} speaker(s) with 10 or more, but 2 are needed; "
             f"a speech begins with NAME: on a line of its own and ends with a blank line"
         )
     return sorted(set(speakers), key=lambda name: -counts[name])
@@ -91,7 +102,7 @@ def train(args: argparse.Namespace) -> int:
     print(f"data: {len(train_set)} speeches to learn from, {len(test_set)} to test, {len(speakers)} speakers")
     print(f"model: {args.layers} x {args.hidden} {args.cell}, {len(vocab)} words")
     out = prepare_folder(args.out)
-    with minirnn.catch_interrupt() as interrupted:
+    with minirnn.catch_interrupt() as interrupted, np.errstate(over="ignore", invalid="ignore"):
         for epoch in range(1, args.epochs + 1):
             optimizer.learning_rate = args.learning_rate * linear_decay(epoch - 1, args.epochs)
             order, losses = rng.permutation(len(train_set)), []
@@ -100,16 +111,18 @@ def train(args: argparse.Namespace) -> int:
                 loss, grads = model.loss_and_grads(*batch, rng=rng)
                 minirnn.clip_norm(grads, 1.0)
                 optimizer.step(model.params, grads)
+                step, norm = int(optimizer.state["t"]), global_norm(model.params)
+                check_diverged(step, "try a smaller --learning-rate", loss=loss, norm_of_the_parameters=norm)
                 losses.append(float(loss))
             guesses = model.predict(x, lengths)
             accuracy = (guesses == answers).mean()
             print(f"epoch {epoch}/{args.epochs}  loss {np.mean(losses):.3f} nats  accuracy {accuracy:.3f}", flush=True)
             if interrupted.is_set():
+                print(f"interrupted after epoch {epoch}")
                 break
 
     confusion = np.zeros((len(speakers), len(speakers)), int)
     np.add.at(confusion, (answers, guesses), 1)
-    plot_confusion(confusion, speakers, out / "confusion.png")
     for i in rng.permutation(len(test_set))[:5]:
         name, speech = test_set[i]
         print(
@@ -117,7 +130,12 @@ def train(args: argparse.Namespace) -> int:
             + ("" if speakers[guesses[i]] == name else f", but it was {name}")
         )
     print(f"accuracy on unseen speeches {accuracy:.3f}; always naming the most frequent speaker {majority:.3f}")
-    print(f"written: {out / 'confusion.png'}")
+    sys.stdout.flush()  # whatever may become of the picture
+    shown = speakers[:LARGEST_PICTURE]
+    with writing(out / "confusion.png"):
+        plot_confusion(confusion[: len(shown), : len(shown)], shown, out / "confusion.png")
+    who = "" if len(shown) == len(speakers) else f" (the {len(shown)} who speak most)"
+    print(f"written: {out / 'confusion.png'}{who}")
     return 130 if interrupted.is_set() else 0
 
 
@@ -128,12 +146,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--text", metavar="FILE", help="a script; without it tiny Shakespeare, or the play in examples/data")
+    add("--text", metavar="FILE", type=path_name, help="a script; else tiny Shakespeare, or the play in examples/data")
     add("--encoding", default="utf-8", help="encoding of FILE")
     add("--offline", action="store_true", help="never download anything")
-    add("--out", metavar="DIR", default="runs/who_said_it", help="where the confusion matrix is written")
+    add("--out", metavar="DIR", type=path_name, default="runs/who_said_it", help="where the picture is written")
     add("--speakers", metavar="N", type=at_least(2), default=10, help="tell apart the N who speak most")
-    add("--names", metavar="NAME", nargs="+", type=str.title, help="tell these apart instead")
+    add("--names", metavar="NAME", nargs="+", type=spell, help="tell these apart instead")
     add("--length", metavar="N", type=at_least(1), default=60, help="words of a speech that are read")
     add("--cell", choices=minirnn.CELLS, default="lstm", help="recurrent cell")
     add("--layers", metavar="L", type=at_least(1), default=1, help="cells stacked on each other")

@@ -5,6 +5,7 @@ configuration and the vocabulary. A file is written under another name first and
 finds either the old model or the new one, never half of one.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.checks import check_shape
+from minirnn.checks import check_shape, check_vocab_size
 from minirnn.model import LanguageModel, ModelConfig
 from minirnn.text import Vocabulary
 
@@ -23,7 +24,13 @@ VERSION = 1
 
 
 def save_model(path: str | Path, model: LanguageModel, vocab: Vocabulary) -> None:
-    """Write a model and its vocabulary to one ``.npz`` file; on OSError a file that was there is as it was."""
+    """Write a model and its vocabulary to one ``.npz`` file; on OSError a file that was there is as it was.
+
+    ValueError if the model is no :class:`LanguageModel`, or the vocabulary is not as large as the model's.
+    """
+    if not isinstance(model, LanguageModel):
+        raise ValueError(f"model must be a LanguageModel, got a {type(model).__name__}; np.savez can keep its params")
+    check_vocab_size(len(vocab), model.config.vocab_size)
     path = Path(path)
     about = {
         "format": FORMAT,
@@ -33,11 +40,17 @@ def save_model(path: str | Path, model: LanguageModel, vocab: Vocabulary) -> Non
     }
     arrays: dict[str, Any] = {f"params/{name}": p for name, p in model.params.items()}
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:  # name the file that was asked for; a full disk names none
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()  # it is still there only if something went wrong
 
 
 def load_model(path: str | Path) -> tuple[LanguageModel, Vocabulary]:
@@ -53,6 +66,7 @@ def load_model(path: str | Path) -> tuple[LanguageModel, Vocabulary]:
             params = {name.removeprefix("params/"): file[name] for name in file.files if name != "about"}
             config = ModelConfig(**about["config"])
             vocab = Vocabulary(about["vocabulary"]["tokens"], about["vocabulary"]["kind"])
+            check_vocab_size(len(vocab), config.vocab_size)
             expected = LanguageModel.init(config, 0).params
             if params.keys() != expected.keys():
                 raise ValueError("its parameters are not those of its configuration")

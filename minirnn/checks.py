@@ -4,10 +4,11 @@ A check returns its argument, made an array where it was not, or raises ValueErr
 what was expected, and where it helps what to do. It never repairs silently, above all not by broadcasting.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array = NDArray[Any]
 Params = dict[str, Array]  # parameters or gradients by name
@@ -16,10 +17,17 @@ ModelState = tuple[State, ...]  # of a model: one cell state per layer
 Rng = np.random.Generator | int  # what np.random.default_rng makes a generator of
 
 
-def check_positive(name: str, value: float) -> float:
-    """Return ``value`` if it is a positive number, else raise ValueError (NaN is not positive)."""
-    if not value > 0:
+def check_limit(name: str, value: float) -> float:
+    """Return ``value`` if it is positive, perhaps infinite, which is no limit; else raise ValueError."""
+    if not value > 0:  # NaN is not positive
         raise ValueError(f"{name} must be greater than 0, got {value}")
+    return value
+
+
+def check_positive(name: str, value: float) -> float:
+    """Return ``value`` if it is positive and finite, else raise ValueError."""
+    if check_limit(name, value) == np.inf:
+        raise ValueError(f"{name} must be finite, got {value}")
     return value
 
 
@@ -30,38 +38,110 @@ def check_decay(name: str, value: float) -> float:
     return value
 
 
+def check_size(name: str, size: Any) -> int:
+    """Return ``size``, an int of Python's or NumPy's, as Python's if a model of that size is thinkable."""
+    if isinstance(size, np.integer):
+        size = int(size)
+    if type(size) is not int or size < 1:
+        raise ValueError(f"{name} must be an int of at least 1, got {size!r}")
+    if size >= 2**31:
+        raise ValueError(f"{name} must be less than 2**31, got {size}; no memory holds such a model")
+    return size
+
+
+def check_dtype(dtype: DTypeLike) -> DTypeLike:
+    """Return ``dtype`` if parameters can have it, else raise ValueError: integers would round them to zero."""
+    if np.dtype(dtype).kind not in "fc":
+        raise ValueError(f"dtype must be of floating or complex numbers, such as float32, got {np.dtype(dtype)}")
+    return dtype
+
+
+def check_reduce(reduction: str) -> str:
+    """Return ``reduction`` if it is "mean" or "sum", else raise ValueError."""
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f'reduction must be "mean" or "sum", got {reduction!r}')
+    return reduction
+
+
+def check_schedule(schedule: Callable[[int], float] | None) -> Callable[[int], float] | None:
+    """Return ``schedule`` if it is a function or None, else raise ValueError."""
+    if schedule is not None and not callable(schedule):
+        raise ValueError(f"schedule must be a function of the steps done, got {schedule!r}; see minirnn.schedules")
+    return schedule
+
+
+def check_vocab_size(vocab_size: int, model_size: int) -> None:
+    """Raise ValueError unless the vocabulary has as many tokens as the model was built for."""
+    if vocab_size != model_size:
+        raise ValueError(f"the vocabulary has {vocab_size} tokens, the model was built for {model_size}")
+
+
+def check_diverged(step: int, then: str, **values: float) -> None:
+    """Raise FloatingPointError if one of a step's ``values`` is not finite; ``then`` says what is left and to do."""
+    if not np.isfinite(list(values.values())).all():
+        came = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
+        raise FloatingPointError(f"training diverged at step {step}: {came}; {then}")
+
+
 def check_shape(name: str, array: ArrayLike, shape: tuple[int, ...]) -> None:
     """Raise ValueError unless ``array`` has exactly ``shape``: broadcasting would hide the mistake."""
     if np.shape(array) != shape:
         raise ValueError(f"{name} must have shape {shape}, got {np.shape(array)}")
 
 
-def check_grads(params: Params, grads: Params) -> None:
-    """Raise ValueError unless every parameter has a gradient of its own shape, and nothing else has."""
+def check_grads(params: Params, grads: Params, state: Params | None = None) -> None:
+    """Raise ValueError unless every parameter has a gradient of its own shape, and nothing else has.
+
+    What an optimizer remembers of it in its ``state`` must have that shape too.
+    """
     if params.keys() != grads.keys():
         differ = sorted(params.keys() ^ grads.keys())
         raise ValueError(f"params and grads must have the same names, these differ: {differ}")
     for name, p in params.items():
         check_shape(f"the gradient of {name}", grads[name], p.shape)
+        for remembered in (name, f"m/{name}", f"v/{name}"):  # Adam remembers two things, and a number: how many steps
+            if state and remembered in state and state[remembered].shape not in ((), p.shape):
+                raise ValueError(
+                    f"the optimizer remembers a {name} of shape {state[remembered].shape}, this one has {p.shape}; "
+                    f"make a new optimizer for each model"
+                )
+
+
+def check_grid(name: str, ids: ArrayLike) -> Array:
+    """Return ``ids`` as an array (T, B) with T, B >= 1, or raise ValueError."""
+    try:
+        ids = np.asarray(ids)
+    except ValueError:
+        advice = "put them side by side with minirnn.classifier.pad"
+        raise ValueError(f"{name} must have shape (T, B), got lists of different lengths; {advice}") from None
+    if ids.ndim != 2 or ids.size == 0:
+        raise ValueError(f"{name} must have shape (T, B) with T, B >= 1, got {ids.shape}")
+    return ids
+
+
+def check_integers(name: str, ids: ArrayLike) -> Array:
+    """Return ``ids`` as an integer array, or raise ValueError: a fraction would be cut off silently."""
+    ids = np.asarray(ids)
+    if ids.dtype.kind not in "iu":
+        raise ValueError(f"{name} must be integers, got dtype {ids.dtype}; encode the text with a Vocabulary")
+    return ids
 
 
 def check_ids(ids: ArrayLike, size: int, name: str = "ids") -> Array:
     """Return ``ids`` as an integer array with every entry in ``[0, size)``, or say what is wrong."""
-    ids = np.asarray(ids)
-    if ids.dtype.kind not in "iu":
-        raise ValueError(f"{name} must be integers, got dtype {ids.dtype}; encode the text with a Vocabulary")
+    ids = check_integers(name, ids)
     if ids.size and not 0 <= ids.min() <= ids.max() < size:
         worst = ids.max() if ids.max() >= size else ids.min()
         raise ValueError(f"{name} must be in 0..{size - 1}, got {worst}; was the text encoded with this vocabulary?")
     return ids
 
 
-def check_lengths(lengths: ArrayLike, T: int, B: int) -> Array:
-    """Return ``lengths`` as an integer array (B,) with entries in 1..T, or raise ValueError."""
-    lengths = np.asarray(lengths)
-    if lengths.shape != (B,) or lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.max() > T:
-        raise ValueError(f"lengths must be {B} integers in 1..{T}, one for each sequence, got {lengths.tolist()}")
-    return lengths
+def check_each(name: str, values: ArrayLike, low: int, high: int, B: int) -> Array:
+    """Return ``values``, one for each sequence, as an integer array (B,) in low..high, or raise ValueError."""
+    values = np.asarray(values)
+    if values.shape != (B,) or values.dtype.kind not in "iu" or values.min() < low or values.max() > high:
+        raise ValueError(f"{name} must be {B} integers in {low}..{high}, one for each sequence, got {values.tolist()}")
+    return values
 
 
 def check_cell_input(params: Params, x: ArrayLike, state: State, states: int = 1) -> tuple[Array, State]:

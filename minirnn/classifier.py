@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from minirnn import ops
-from minirnn.checks import Array, Params, Rng, check_lengths
+from minirnn.checks import Array, Params, Rng, check_each, check_grid, check_integers
 from minirnn.model import CELLS, ModelConfig, init_stack, stack_backward, stack_forward
 
 
@@ -95,19 +95,19 @@ class SequenceClassifier:
     def _forward(self, x: ArrayLike, lengths: ArrayLike, rng: Rng | None) -> tuple[Array, tuple]:
         """Logits (C, B), and what backward needs."""
         rng = None if rng is None else np.random.default_rng(rng)
-        B = np.shape(x)[-1] if np.ndim(x) == 2 else 1
+        x = check_grid("token ids", x)
         cell, config, p = CELLS[self.config.cell], self.config, self.params
-        state = tuple(cell.zero_state(config.hidden_size, B, p["by"].dtype) for _ in range(config.layers))
+        state = tuple(cell.zero_state(config.hidden_size, x.shape[1], p["by"].dtype) for _ in range(config.layers))
         h, _, stack_cache = stack_forward(config, p, x, state, rng)  # (T, H, B)
-        last = check_lengths(lengths, len(h), B) - 1
+        last = check_each("lengths", lengths, 1, *x.shape) - 1
         a, dense_cache = ops.linear_forward(ops.pick(h, last), p["Wd"], p["bd"])
         dense = np.tanh(a)  # (K, B)
         logits, output_cache = ops.linear_forward(dense, p["Why"], p["by"])
         return logits, (stack_cache, h.shape, last, dense, dense_cache, output_cache)
 
     def _cross_entropy(self, logits: Array, labels: ArrayLike) -> tuple[Any, tuple]:
-        B = logits.shape[1]
-        return ops.cross_entropy_forward(logits, np.asarray(labels), np.full(B, 1 / B))
+        C, B = logits.shape
+        return ops.cross_entropy_forward(logits, check_each("labels", labels, 0, C - 1, B), np.full(B, 1 / B))
 
 
 def pad(sequences: list[Array]) -> tuple[Array, Array]:
@@ -116,12 +116,12 @@ def pad(sequences: list[Array]) -> tuple[Array, Array]:
     Raises
     ------
     ValueError
-        If there is none, or one of them is empty.
+        If there is none, or one of them is empty or not of integers.
     """
     lengths = np.array([len(sequence) for sequence in sequences])
     if not len(lengths) or not lengths.min():
         raise ValueError("there must be at least one sequence, and each must have at least one token")
     x = np.zeros((lengths.max(), len(lengths)), np.int64)
     for b, sequence in enumerate(sequences):
-        x[: len(sequence), b] = sequence
+        x[: len(sequence), b] = check_integers("sequences", sequence)
     return x, lengths

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from minirnn import gru, lstm, ops, rnn
-from minirnn.checks import Array, ModelState, Params, Rng, check_lengths
+from minirnn.checks import Array, ModelState, Params, Rng, check_dtype, check_each, check_grid, check_reduce, check_size
 
 CELLS: dict[str, ModuleType] = {"rnn": rnn, "gru": gru, "lstm": lstm}
 
@@ -53,8 +53,7 @@ class ModelConfig:
         if self.embedding_size is not None:
             sizes["embedding_size"] = self.embedding_size
         for name, size in sizes.items():
-            if type(size) is not int or size < 1:
-                raise ValueError(f"{name} must be an int of at least 1, got {size!r}")
+            object.__setattr__(self, name, check_size(name, size))  # frozen for everybody else
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.tie_weights and self.embedding_size != self.hidden_size:
@@ -69,6 +68,7 @@ def init_stack(config: ModelConfig, rng: np.random.Generator, dtype: DTypeLike) 
     """Draw the parameters of embedding and cells; embedding vectors have a length of about one."""
     V, H, D = config.vocab_size, config.hidden_size, config.embedding_size
     params: Params = {}
+    check_dtype(dtype)
     if D is not None:
         params["embedding"] = (rng.standard_normal((V, D)) * D**-0.5).astype(dtype)
     for layer in range(config.layers):
@@ -82,8 +82,7 @@ def stack_forward(
     config: ModelConfig, params: Params, ids: ArrayLike, state: ModelState, rng: np.random.Generator | None
 ) -> tuple[Array, ModelState, tuple]:
     """Ids (T, B) to the top layer's h (T, H, B), the final state, and the cache of everything on the way."""
-    if np.ndim(ids) != 2 or np.size(ids) == 0:
-        raise ValueError(f"token ids must have shape (T, B) with T, B >= 1, got {np.shape(ids)}")
+    ids = check_grid("token ids", ids)
     if len(state) != config.layers:
         raise ValueError(f"the state must hold one cell state for each of {config.layers} layers, got {len(state)}")
 
@@ -143,7 +142,7 @@ class LanguageModel:
 
     def astype(self, dtype: DTypeLike) -> "LanguageModel":
         """The same model in another precision; the parameters are copied."""
-        return LanguageModel(self.config, {name: p.astype(dtype) for name, p in self.params.items()})
+        return LanguageModel(self.config, {name: p.astype(check_dtype(dtype)) for name, p in self.params.items()})
 
     def zero_state(self, batch_size: int) -> ModelState:
         """The state before anything was read: one cell state per layer."""
@@ -232,17 +231,17 @@ class LanguageModel:
     def _loss(self, x: ArrayLike, y: ArrayLike, state: ModelState, rng: Any, reduction: str, lengths: Any) -> tuple:
         """The loss and its cache, the final state, and the cache of the forward pass."""
         logits, state, cache = self._forward(x, state, rng)
-        if np.shape(y) != np.shape(x):
-            raise ValueError(f"targets must have the shape of the inputs, {np.shape(x)}, got {np.shape(y)}")
-        if reduction not in ("mean", "sum"):
-            raise ValueError(f'reduction must be "mean" or "sum", got {reduction!r}')
-        T, B = np.shape(y)
+        y = check_grid("targets", y)
+        if y.shape != np.shape(x):
+            raise ValueError(f"targets must have the shape of the inputs, {np.shape(x)}, got {y.shape}")
+        check_reduce(reduction)
+        T, B = y.shape
         real: Array = np.ones((T, B))
         if lengths is not None:
-            lengths = check_lengths(lengths, T, B)
+            lengths = check_each("lengths", lengths, 1, T, B)
             real = np.arange(T)[:, None] < lengths  # (T, B): the rest is padding
             cell, (_, _, layer_caches) = CELLS[self.config.cell], cache[0]
             state = tuple(cell.state_at(cell_cache, lengths) for cell_cache, _ in layer_caches)
         weights = real.reshape(-1) / (real.sum() if reduction == "mean" else B)
-        loss, loss_cache = ops.cross_entropy_forward(logits, np.reshape(y, -1), weights)
+        loss, loss_cache = ops.cross_entropy_forward(logits, y.reshape(-1), weights)
         return loss, loss_cache, state, cache

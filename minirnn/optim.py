@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from minirnn.checks import Array, Params, check_decay, check_grads, check_positive
+from minirnn.checks import Array, Params, check_decay, check_grads, check_limit, check_positive
 
 BLOCK = 1 << 16  # elements worked on at a time, so that what one line writes the next still finds in the cache
 
@@ -48,7 +48,7 @@ def clip_value(grads: Params, limit: float) -> None:
 
     Large entries are cut and small ones left, so the direction of the step changes; see :func:`clip_norm`.
     """
-    check_positive("limit", limit)
+    check_limit("limit", limit)
     for g in grads.values():
         np.clip(g, -limit, limit, out=g)
 
@@ -58,7 +58,7 @@ def clip_norm(grads: Params, limit: float) -> float:
 
     The direction of the step stays (Pascanu, Mikolov and Bengio, 2013). Returns the norm before clipping.
     """
-    check_positive("limit", limit)
+    check_limit("limit", limit)
     norm = global_norm(grads)
     if limit < norm < np.inf:
         for g in grads.values():
@@ -83,7 +83,7 @@ class SGD:
 
     def step(self, params: Params, grads: Params) -> None:
         """Update ``params`` in place."""
-        check_grads(params, grads)
+        check_grads(params, grads, self.state)
         for name in params:
             for g, p in touched_blocks(grads[name], params[name]):
                 p -= self.learning_rate * g
@@ -104,7 +104,7 @@ class Adagrad:
 
     def step(self, params: Params, grads: Params) -> None:
         """Update ``params`` in place."""
-        check_grads(params, grads)
+        check_grads(params, grads, self.state)
         for name in params:
             if name not in self.state:
                 self.state[name] = np.zeros_like(params[name])
@@ -129,7 +129,7 @@ class RMSProp:
 
     def step(self, params: Params, grads: Params) -> None:
         """Update ``params`` in place."""
-        check_grads(params, grads)
+        check_grads(params, grads, self.state)
         for name in params:
             if name not in self.state:
                 self.state[name] = np.zeros_like(params[name])
@@ -156,7 +156,7 @@ class Adam:
 
     def step(self, params: Params, grads: Params) -> None:
         """Update ``params`` in place."""
-        check_grads(params, grads)
+        check_grads(params, grads, self.state)
         self.state["t"] = self.state["t"] + 1
         t = int(self.state["t"])
         # Both corrections are plain factors, so they can be moved out of the arrays: mhat = m / c1, vhat = v / c2.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minirnn.checks import Array, Rng
+from minirnn.checks import Array, Rng, check_vocab_size
 from minirnn.model import LanguageModel
 from minirnn.text import END_OF_LINE, Vocabulary
 
@@ -50,8 +50,7 @@ def sample(
     ValueError
         At the call, before anything is drawn, if an argument is out of range or the prime has unknown tokens.
     """
-    if len(vocab) != model.config.vocab_size:
-        raise ValueError(f"the vocabulary has {len(vocab)} tokens, the model was built for {model.config.vocab_size}")
+    check_vocab_size(len(vocab), model.config.vocab_size)
     if length < 0:
         raise ValueError(f"length must be at least 0, got {length}")
     if not temperature >= 0:

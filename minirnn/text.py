@@ -25,17 +25,18 @@ UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
 def read_text(path: str | Path, encoding: str = "utf-8") -> str:
     """Read a text file; a byte-order mark is dropped and every kind of line end becomes a newline.
 
-    Raises OSError if it cannot be read, and ValueError if it is empty or no text in this encoding.
+    Raises OSError if it cannot be read, ValueError if it is empty, and UnicodeError, which is a ValueError too, if it
+    is no text in this encoding.
     """
     data = Path(path).read_bytes()
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise ValueError(
+        raise UnicodeError(
             f"{path} is not {encoding} text: byte {data[error.start]:#04x} at offset {error.start} cannot be decoded; "
-            f"name the file's encoding with --encoding (latin-1, cp1252, utf-16, ...)"
+            f"it may be latin-1, cp1252 or utf-16"
         ) from None
-    except LookupError:
+    except (LookupError, ValueError):  # Python also has encodings that are not of text, or refuse every text
         raise ValueError(f"unknown encoding {encoding!r}; common ones are utf-8, latin-1, cp1252 and utf-16") from None
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if not text:

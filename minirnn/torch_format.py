@@ -23,6 +23,8 @@ def to_torch_state_dict(model: LanguageModel) -> dict[str, Array]:
     one), ``rnn`` (``torch.nn.RNN``, ``LSTM`` or ``GRU``) and ``linear`` (``torch.nn.Linear``), once each array has gone
     through ``torch.from_numpy``.
     """
+    if not isinstance(model, LanguageModel):
+        raise ValueError(f"only a LanguageModel has a place for each parameter there, got a {type(model).__name__}")
     config, params = model.config, model.params
     out: dict[str, Array] = {}
     if config.embedding_size is not None:

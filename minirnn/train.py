@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minirnn.checks import Array, Rng, check_ids, check_positive
+from minirnn.checks import Array, Rng, check_decay, check_diverged, check_ids, check_limit, check_reduce, check_schedule
 from minirnn.model import LanguageModel
 from minirnn.ops import column_max, cross_entropy_forward
-from minirnn.optim import Optimizer, clip_norm, clip_value
+from minirnn.optim import Optimizer, clip_norm, clip_value, global_norm
 from minirnn.text import stream, stream_batches
+
+CALMER = "try a smaller learning rate or a smaller clipping limit"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Trainer:
     Raises
     ------
     ValueError
-        If the ids are outside the vocabulary, or too few for one batch.
+        If the ids are outside the vocabulary, or too few for one batch, or a setting is out of its range.
     """
 
     def __init__(
@@ -80,10 +82,10 @@ class Trainer:
         self.model = model
         self.optimizer = optimizer
         self.x, self.y = stream(check_ids(ids, V), batch_size, seq_length)  # (batches, T, B)
-        self.clip_value = check_positive("clip_value", clip_value)
-        self.clip_norm = check_positive("clip_norm", clip_norm)
-        self.reduction, self.smoothing = reduction, smoothing
-        self.schedule, self.learning_rate = schedule, optimizer.learning_rate
+        self.clip_value = check_limit("clip_value", clip_value)
+        self.clip_norm = check_limit("clip_norm", clip_norm)
+        self.reduction, self.smoothing = check_reduce(reduction), check_decay("smoothing", smoothing)
+        self.schedule, self.learning_rate = check_schedule(schedule), optimizer.learning_rate
         self.rng = np.random.default_rng(rng)
         self.step = 0
         self.state = model.zero_state(batch_size)
@@ -97,8 +99,8 @@ class Trainer:
     def steps(self, n: int) -> Iterator[Report]:
         """Take ``n`` steps, handing a :class:`Report` back after each.
 
-        Raises FloatingPointError if the loss or a gradient is no longer finite; the parameters then are those before
-        that step.
+        Raises FloatingPointError if the loss or a gradient is no longer finite, and the parameters are those before
+        that step; or if its update has spoilt the parameters.
         """
         started = time.perf_counter()
         for done in range(1, n + 1):
@@ -108,6 +110,8 @@ class Trainer:
             loss, norm = self._update(self.x[batch], self.y[batch])
             self.step += 1
             self.smooth_loss = self.smoothing * self.smooth_loss + (1 - self.smoothing) * loss
+            then = f"its update has spoilt the parameters, go back to a saved model and {CALMER}"
+            check_diverged(self.step, then, norm_of_the_parameters=global_norm(self.model.params))
             seconds = time.perf_counter() - started
             yield Report(
                 step=self.step,
@@ -124,11 +128,8 @@ class Trainer:
         """One batch: loss -> gradients -> clipping -> update. Returns the loss and the norm before clipping."""
         loss, grads, state = self.model.loss_and_grads(x, y, self.state, self.rng, self.reduction)
         norm = clip_norm(grads, self.clip_norm)
-        if not (np.isfinite(loss) and np.isfinite(norm)):
-            raise FloatingPointError(
-                f"training diverged at step {self.step + 1}: loss {loss}, gradient norm {norm}; the parameters are "
-                f"those before this step; try a smaller learning rate or a smaller clipping limit"
-            )
+        then = f"the parameters are those before this step; {CALMER}"
+        check_diverged(self.step + 1, then, loss=loss, gradient_norm=norm)
         if self.clip_value < np.inf:
             clip_value(grads, self.clip_value)
         if self.schedule is not None:
@@ -152,8 +153,8 @@ def evaluate(model: LanguageModel, ids: Array, batch_size: int = 32, seq_length:
     for part, B, T in ((ids[: len(ids) - rest], batch_size, seq_length), (ids[len(ids) - 1 - rest :], 1, rest)):
         if len(part) < 2:
             continue
-        state = model.zero_state(B)
-        for x, y in stream_batches(part, B, T):
+        batches, state = stream_batches(part, B, T), model.zero_state(B)
+        for x, y in batches:
             with np.errstate(over="ignore", invalid="ignore"):  # the loss of a diverged model says it: nan
                 logits, state = model.bag_logits(x, state)  # (V, N)
                 loss, _ = cross_entropy_forward(logits, y.reshape(-1), np.ones(y.size))

@@ -1,7 +1,9 @@
 """The example from its command line: what it finds to read, what it leaves behind, how it fails."""
 
+import contextlib
 import hashlib
 import io
+import os
 import re
 import signal
 import statistics
@@ -12,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import char_shakespeare
+import numpy as np
 import pytest
 import support
 from conftest import ROOT, TINY_SHAKESPEARE
@@ -186,7 +189,7 @@ def fails(capsys, *arguments):
     [
         (None, [], "cannot use text.txt: No such file or directory$"),
         (b"", [], "text.txt is empty"),
-        (b"caf\xe9" * 99, [], "byte 0xe9 at offset 3 cannot be decoded; name the file's encoding with --encoding"),
+        (b"caf\xe9" * 99, [], "byte 0xe9 at offset 3 cannot be decoded; .*; name the file's encoding with --encoding"),
         (
             b"short",
             [],
@@ -197,6 +200,15 @@ def fails(capsys, *arguments):
             ["--batch-size", "1", "--seq-length", "21", "--valid", "0.05"],
             "evaluation needs at least 2 tokens",
         ),
+        (
+            b"abc" * 999,
+            ["--valid", "0.99999"],
+            "--valid 0.99999 leaves 1 of 2,997 characters to train on, but 801 are needed",
+        ),
+        (b"abc" * 999, ["--hidden", "9" * 20], r"hidden_size must be less than 2\*\*31, got 9+; no memory holds"),
+        (b"abc" * 999, ["--learning-rate", "inf"], "learning_rate must be finite, got inf"),
+        (b"abc" * 999, ["--encoding", "undefined"], "unknown encoding 'undefined'; common ones are"),
+        (b"abc" * 999, ["--out", "text.txt"], "--out must name a folder, text.txt is a file"),
         (b"abc" * 999, ["--prime", "abcX"], "not in the vocabulary of 3 chars: 'X'"),
         (b"abc" * 999, ["--temperature", "-1"], "temperature must be at least 0"),
         (b"abc" * 999, ["--temperature", "nan"], "temperature must be at least 0 .*, got nan"),
@@ -213,7 +225,16 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, capsys, data, argum
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--steps", "0"], ["--hidden", "x"], ["--valid", "1"], ["--preset", "none"], ["--seed", "-1"]]
+    "arguments",
+    [
+        ["--steps", "0"],
+        ["--hidden", "x"],
+        ["--valid", "1"],
+        ["--preset", "none"],
+        ["--seed", "-1"],
+        ["--text", ""],
+        ["--out", ""],
+    ],
 )
 def test_impossible_options_are_refused_by_the_command_line(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
@@ -238,6 +259,64 @@ def test_divergence_keeps_what_there_is(text_file, capsys):
     assert Path("run/model.previous.npz").read_bytes() == before
     minirnn.load_model("run/model.npz")
     assert Path("run/loss.png").read_bytes().startswith(PNG)
+
+
+def test_a_picture_of_an_early_divergence_is_not_empty(text_file, monkeypatch, capsys):
+    drawn = []
+    monkeypatch.setattr(char_shakespeare, "plot_losses", lambda history, *_: drawn.extend(history))
+    fails(capsys, "--text", str(text_file), *QUICK, "--learning-rate", "1e38")
+    assert [row["step"] for row in drawn] == [0, 1] and all(np.isfinite(row["loss"]) for row in drawn)
+    model, _ = minirnn.load_model("runs/shakespeare/model.npz")
+    assert all(np.isfinite(p).all() for p in model.params.values())
+
+
+def test_no_run_overwrites_the_model_of_another(text_file, capsys):
+    kept = []
+    for seed in ("1", "2", "3"):
+        assert char_shakespeare.main(["--text", str(text_file), "--out", "run", "--seed", seed, *QUICK]) == 0
+        kept.append(Path("run/model.npz").read_bytes())
+    assert "the model of an earlier run is now run/model.previous-2.npz" in capsys.readouterr().out
+    names = ("model.previous.npz", "model.previous-2.npz", "model.npz")
+    assert [Path("run", name).read_bytes() for name in names] == kept
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--valid", "0.99"], ["--prime", "#"], ["--temperature", "-1"], ["--hidden", "x"]]
+)
+def test_a_run_that_cannot_begin_leaves_an_earlier_model_where_it_is(text_file, capsys, arguments):
+    Path("run").mkdir()
+    Path("run/model.npz").write_bytes(b"a model")
+    with contextlib.suppress(SystemExit):
+        fails(capsys, "--text", str(text_file), "--out", "run", *QUICK, *arguments)
+    assert [path.name for path in Path("run").iterdir()] == ["model.npz"]
+
+
+def test_control_c_before_the_first_step_says_so_and_leaves_an_earlier_model(text_file, monkeypatch, capsys):
+    Path("run").mkdir()
+    Path("run/model.npz").write_bytes(b"a model")
+
+    def control_c(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(minirnn, "evaluate", control_c)
+    assert char_shakespeare.main(["--text", str(text_file), "--out", "run", *QUICK]) == 130
+    assert capsys.readouterr().out.endswith("interrupted before the first step: there is nothing to keep\n")
+    assert [path.name for path in Path("run").iterdir()] == ["model.npz"]
+    monkeypatch.setattr(minirnn, "sample", control_c)
+    assert char_shakespeare.main(["--text", str(text_file), "--out", "run", *QUICK]) == 130
+    assert capsys.readouterr().err == "char_shakespeare.py: interrupted; whatever is kept was named above\n"
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_of_a_model(text_file, monkeypatch, capsys):
+    def full_disk(file, **_):
+        file.write(b"the first bytes")
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(np, "savez", full_disk)
+    assert "cannot use run/model.npz: No space left on device" in fails(
+        capsys, "--text", str(text_file), "--out", "run", *QUICK
+    )
+    assert not list(Path("run").iterdir())
 
 
 def test_control_c_finishes_the_step_and_writes_what_there_is(tmp_path, text_file):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from minirnn import LanguageModel, ModelConfig, Vocabulary, load_model, save_model
+from minirnn import LanguageModel, ModelConfig, SequenceClassifier, Vocabulary, load_model, save_model
 
 
 @pytest.fixture
@@ -45,13 +45,46 @@ def test_a_failed_save_leaves_the_old_model(tmp_path, model, monkeypatch):
     save_model(path, model, VOCAB)
     before = path.read_bytes()
 
-    def full_disk(*_, **__):
+    def full_disk(file, **_):
+        file.write(b"the first bytes")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"No space left on device: '.*model\.npz'$") as caught:
         save_model(path, model, VOCAB)
-    assert path.read_bytes() == before
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_a_path_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path, model):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for name, error in (("folder", IsADirectoryError), ("file/model", NotADirectoryError), ("no/x", FileNotFoundError)):
+        with pytest.raises(error) as caught:
+            save_model(tmp_path / name, model, VOCAB)
+        assert caught.value.filename == str(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path, model):
+    classifier = SequenceClassifier.init(model.config, 2, 0)
+    with pytest.raises(ValueError, match=r"must be a LanguageModel, got a SequenceClassifier; np.savez can keep"):
+        save_model(tmp_path / "model.npz", classifier, VOCAB)
+    with pytest.raises(ValueError, match="the vocabulary has 2 tokens, the model was built for 5"):
+        save_model(tmp_path / "model.npz", model, Vocabulary.from_chars("ab"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_whose_sizes_do_not_fit_is_refused(tmp_path, model):
+    path = tmp_path / "model.npz"
+    save_model(path, model, VOCAB)
+    with np.load(path) as file:
+        arrays = dict(file)
+    about = json.loads(str(arrays.pop("about")))
+    about["vocabulary"]["tokens"].pop()
+    np.savez(path, about=np.array(json.dumps(about)), **arrays)
+    with pytest.raises(ValueError, match="minirnn can load: the vocabulary has 4 tokens, the model was built for 5"):
+        load_model(path)
 
 
 def test_what_is_no_model_is_refused(tmp_path, model):

@@ -85,6 +85,9 @@ def test_pad_puts_sequences_side_by_side():
     for bad in ([], [np.array([1]), np.array([], int)]):
         with pytest.raises(ValueError, match="at least one sequence, and each must have at least one token"):
             pad(bad)
+    for bad, dtype in (([[1], [2.7]], "float64"), (["ab"], "<U2")):
+        with pytest.raises(ValueError, match=f"sequences must be integers, got dtype {dtype}"):
+            pad(bad)
 
 
 def test_calls_that_do_not_fit_are_refused():
@@ -92,8 +95,10 @@ def test_calls_that_do_not_fit_are_refused():
     for bad, message in [
         (lambda: model.loss(x, labels, [0, 1, 2, 3]), r"lengths must be 4 integers in 1\.\.7, .* got \[0, 1, 2, 3\]"),
         (lambda: model.loss(x, labels, [8, 1, 2, 3]), r"lengths must be 4 integers in 1\.\.7"),
-        (lambda: model.loss(x, labels + 3, lengths), r"targets must be in 0\.\.2"),
-        (lambda: model.loss(x, labels[:2], lengths), r"targets must have shape \(4,\), got \(2,\)"),
+        (lambda: model.loss(x, labels + 3, lengths), r"labels must be 4 integers in 0\.\.2, one for each sequence"),
+        (lambda: model.loss(x, labels[:2], lengths), r"labels must be 4 integers in 0\.\.2"),
+        (lambda: model.loss(x, labels + 0.5, lengths), r"labels must be 4 integers in 0\.\.2"),
+        (lambda: model.predict([[1, 2], [3]], [2, 1]), "lists of different lengths; .* with minirnn.classifier.pad"),
         (lambda: model.loss(x[0], labels, lengths), r"token ids must have shape \(T, B\)"),
         (lambda: SequenceClassifier.init(ModelConfig("rnn", 6, 4), 0, 0), "must be at least 1, got 0 and 64"),
         (

@@ -171,6 +171,8 @@ def test_the_same_seed_gives_the_same_model():
         ({"vocab_size": 2.5}, "vocab_size must be an int of at least 1, got 2.5"),
         ({"layers": 0}, "layers must be an int of at least 1, got 0"),
         ({"embedding_size": -1}, "embedding_size must be an int of at least 1, got -1"),
+        ({"layers": True}, "layers must be an int of at least 1, got True"),
+        ({"hidden_size": 2**31}, "hidden_size must be less than 2**31, got 2147483648; no memory holds such a model"),
         ({"dropout": 1.0}, "dropout must be in [0, 1), got 1.0"),
         ({"dropout": float("nan")}, "dropout must be in [0, 1), got nan"),
     ],
@@ -181,11 +183,31 @@ def test_a_config_that_makes_no_sense_is_refused(arguments, message):
     assert str(caught.value) == message
 
 
+def test_a_config_takes_the_integers_of_numpy_and_keeps_those_of_python():
+    config = ModelConfig("rnn", np.int64(3), np.uint8(2), np.int32(1), np.int16(4))
+    assert config == ModelConfig("rnn", 3, 2, 1, 4)
+    assert {type(size) for size in (config.vocab_size, config.hidden_size, config.layers, config.embedding_size)} == {
+        int
+    }
+
+
+def test_parameters_cannot_be_integers():
+    model = LanguageModel.init(ModelConfig("rnn", 5, 4), 0)
+    for bad in (lambda: LanguageModel.init(model.config, 0, np.int32), lambda: model.astype(np.int32)):
+        with pytest.raises(
+            ValueError, match="dtype must be of floating or complex numbers, such as float32, got int32"
+        ):
+            bad()
+
+
 def test_calls_that_do_not_fit_are_refused():
     model, x, y, state = draw(ModelConfig("rnn", 5, 4, 2), 6, 3, 0)
     for bad, message in [
         (lambda: model.loss(x[0], y, state), r"token ids must have shape \(T, B\) with T, B >= 1, got \(3,\)"),
         (lambda: model.loss(x, y[:5], state), r"targets must have the shape of the inputs, \(6, 3\), got \(5, 3\)"),
+        (lambda: model.loss([[1, 2], [3]], y, state), "token ids must .* lists of different lengths; .*classifier.pad"),
+        (lambda: model.loss(x, [[1, 2], [3]], state), "targets must .* lists of different lengths; .*classifier.pad"),
+        (lambda: model.predict([[1, 2], [3]], state), "token ids must .* lists of different lengths; .*classifier.pad"),
         (lambda: model.loss(x + 5, y, state), r"ids must be in 0\.\.4, got"),
         (lambda: model.loss(x, y - 5, state), r"targets must be in 0\.\.4, got -5"),
         (lambda: model.loss(x, y, state[:1]), "the state must hold one cell state for each of 2 layers, got 1"),

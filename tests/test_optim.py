@@ -145,9 +145,42 @@ def test_what_does_not_fit_is_named():
         for call in (*OPTIMIZERS.values(), lambda limit: clip_value({}, limit), lambda limit: clip_norm({}, limit)):
             with pytest.raises(ValueError, match="must be greater than 0, got"):
                 call(nonsense)
+    for call in OPTIMIZERS.values():
+        with pytest.raises(ValueError, match="learning_rate must be finite, got inf"):
+            call(float("inf"))
     for bad in (lambda: RMSProp(0.1, decay=1.0), lambda: Adam(0.1, beta1=-0.1), lambda: Adam(0.1, beta2=2)):
         with pytest.raises(ValueError, match=r"must be in \[0, 1\), got"):
             bad()
+
+
+@pytest.mark.parametrize("optimizer", [Adagrad, RMSProp, Adam])
+def test_an_optimizer_serves_one_model(optimizer):
+    used, other = optimizer(0.1), quadratic() | {"b": np.ones((2, 1))}
+    used.step(quadratic(), quadratic())
+    before = {name: p.copy() for name, p in other.items()}
+    with pytest.raises(
+        ValueError, match=r"remembers a b of shape \(1, 1\), this one has \(2, 1\); make a new optimizer"
+    ):
+        used.step(other, before)
+    assert all((other[name] == p).all() for name, p in before.items())
+
+
+def test_a_parameter_may_have_the_name_of_adams_count():
+    params, optimizer = {"t": np.ones((2, 1))}, Adam(0.1)
+    for _ in range(2):
+        optimizer.step(params, {"t": np.ones((2, 1))})
+    assert optimizer.state["t"] == 2 and (params["t"] < 1).all()
+
+
+def test_a_schedule_over_no_steps_is_refused():
+    for call, name in [
+        (lambda: linear_decay(5, 0), "total"),
+        (lambda: cosine_decay(5, 0), "total"),
+        (lambda: exponential_decay(5, 0, 0.5), "steps"),
+        (lambda: epoch_decay(5, 0, 1, 0.5), "steps_per_epoch"),
+    ]:
+        with pytest.raises(ValueError, match=f"{name} must be greater than 0, got 0"):
+            call()
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values())

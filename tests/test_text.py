@@ -31,8 +31,14 @@ def test_what_is_no_text_is_named(tmp_path):
     for data, encoding, message in [
         (b"", "utf-8", "is empty"),
         (b"\xef\xbb\xbf", "utf-8", "is empty"),
-        (b"Gef\xfchl", "utf-8", r"is not utf-8 text: byte 0xfc at offset 3 cannot be decoded; .* --encoding"),
-        (b"text", "utf-9", "unknown encoding 'utf-9'"),
+        (
+            b"Gef\xfchl",
+            "utf-8",
+            r"is not utf-8 text: byte 0xfc at offset 3 cannot be decoded; it may be latin-1, cp1252",
+        ),
+        (b"text", "utf-9", "unknown encoding 'utf-9'; common ones are utf-8"),
+        (b"text", "undefined", "unknown encoding 'undefined'; common ones are utf-8"),
+        (b"text", "rot13", "unknown encoding 'rot13'"),
     ]:
         path.write_bytes(data)
         with pytest.raises(ValueError, match=message):

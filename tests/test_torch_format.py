@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from minirnn import CELLS, LanguageModel, ModelConfig, from_torch_state_dict, to_torch_state_dict
+from minirnn import CELLS, LanguageModel, ModelConfig, SequenceClassifier, from_torch_state_dict, to_torch_state_dict
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,11 @@ def test_a_state_dict_that_does_not_fit_is_named():
         from_torch_state_dict(config_of("gru"), {n: a for n, a in state_dict.items() if n != "rnn.weight_hh_l1"})
     with pytest.raises(ValueError, match=r"rnn.weight_ih_l0 must have shape \(16, 3\), got \(12, 3\)"):
         from_torch_state_dict(config_of("lstm"), state_dict)
+
+
+def test_a_classifier_has_no_state_dict():
+    with pytest.raises(ValueError, match=r"only a LanguageModel .*, got a SequenceClassifier"):
+        to_torch_state_dict(SequenceClassifier.init(config_of("gru"), 2, 0))
 
 
 def test_tied_weights_that_differ_are_refused():

@@ -121,6 +121,33 @@ def test_a_rate_that_is_far_too_large_diverges_with_a_sentence():
         list(trainer.steps(50))
 
 
+@pytest.mark.parametrize("optimizer", [SGD, Adagrad])
+def test_an_update_that_spoils_the_parameters_is_noticed_at_once(optimizer):
+    """The loss was finite, so the step counts; what it made of the parameters is never handed out as trained."""
+    trainer = make_trainer(optimizer=optimizer, rate=1e38)
+    with pytest.raises(
+        FloatingPointError,
+        match=r"at step 1: norm of the parameters inf; its update has spoilt .* saved model and try a",
+    ):
+        next(trainer.steps(1))
+    assert trainer.step == 1 and np.isfinite(trainer.smooth_loss)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"smoothing": 1.0}, r"smoothing must be in \[0, 1\), got 1.0"),
+        ({"smoothing": -0.1}, r"smoothing must be in \[0, 1\), got -0.1"),
+        ({"reduction": "max"}, 'reduction must be "mean" or "sum", got \'max\''),
+        ({"schedule": 0.5}, "schedule must be a function of the steps done, got 0.5; see minirnn.schedules"),
+        ({"clip_norm": 0}, "clip_norm must be greater than 0, got 0"),
+    ],
+)
+def test_bad_settings_are_refused_before_training(options, message):
+    with pytest.raises(ValueError, match=message):
+        make_trainer(**options)
+
+
 def test_bad_ids_are_refused_before_training():
     model = LanguageModel.init(ModelConfig("rnn", 5, 4), 0)
     with pytest.raises(ValueError, match=r"ids must be in 0\.\.4, got"):
@@ -145,6 +172,11 @@ def test_evaluation_weighs_every_token_once(length):
 def test_evaluation_needs_a_token_to_predict():
     with pytest.raises(ValueError, match="at least 2 tokens, one to read and one to predict, got 1"):
         evaluate(make_trainer().model, IDS[:1])
+    for size in (0, -1):
+        with pytest.raises(ValueError, match=f"the batch size B must be at least 1, got {size}"):
+            evaluate(make_trainer().model, IDS, batch_size=size)
+        with pytest.raises(ValueError, match=f"the sequence length T must be at least 1, got {size}"):
+            evaluate(make_trainer().model, IDS, seq_length=size)
 
 
 def test_evaluation_and_sampling_leave_training_alone():
