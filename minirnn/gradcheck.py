@@ -1,22 +1,14 @@
-"""Is this gradient right? Numerical derivatives to hold anybody's hand-written backward pass against.
+"""Is this gradient right? A check of anybody's hand-written backward pass, which says what is wrong.
 
-Two ways to differentiate a function without knowing how it works:
-
-*Central differences*, ``(f(x + e) - f(x - e)) / 2e``. With a large e the curvature of f disturbs, with a small one
-subtracting two nearly equal numbers destroys their digits; the best compromise leaves nine to twelve of sixteen.
-
-*The complex step*, ``imag(f(x + ih)) / h`` (Squire and Trapp, 1998). The Taylor series of an analytic f along the
-imaginary axis is ``f(x) + ih f'(x) - h**2 f''(x)/2 - ...``, so the imaginary part is h times the derivative, up to a
-term in h**3. Nothing is subtracted, h may be 1e-30, and all but the last digit or two are right. All it asks is that f
-lets complex numbers through, as every forward pass of this package does. A function that takes ``.real`` somewhere
-loses the derivative without a word, so a check compares the two ways before it believes the complex step.
+The truth comes from :mod:`minirnn.derivatives`: the complex step, or central differences where complex numbers do not
+pass. A function that takes ``.real`` somewhere loses its complex derivative without a word, so the two are compared
+before the complex step is believed; and since at a kink they contradict each other, nobody is accused there.
 
 A gradient of n entries need not cost n evaluations. Along one random direction v the slope of f is
 ``(gradient * v).sum()``: one evaluation for a whole parameter, and a wrong gradient has no reason to be wrong only
 across v. The single entries are asked when something is known to be wrong, to say which.
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,84 +17,31 @@ from typing import Any
 import numpy as np
 
 from minirnn.checks import Array, Params, Rng
+from minirnn.derivatives import (
+    LossFunction,
+    Slope,
+    central_slope,
+    check_float64,
+    complex_slope,
+    complex_step_gradient,
+    copied,
+    every_entry,
+    numerical_gradient,
+    unit,
+)
 
-LossFunction = Callable[[Params], Any]
-Slope = Callable[[str, Array], float]  # of the loss, when the parameter of that name moves along that direction
+__all__ = [
+    "Finding",
+    "GradientReport",
+    "assert_gradients",
+    "check_gradients",
+    "check_layer",
+    "complex_step_gradient",
+    "numerical_gradient",
+    "plot_error_vs_eps",
+]
+
 ENTRIES = 1000  # of a larger parameter only a sample of the entries is looked at
-
-
-# --- numerical derivatives --------------------------------------------------------------------------
-
-
-def complex_slope(loss_fn: LossFunction, params: Params, name: str, v: Array, h: float = 1e-30) -> float:
-    """Slope of the loss when ``params[name]`` moves along v; ValueError if complex numbers do not pass."""
-    shifted: Params = {key: p.astype(np.complex128) for key, p in params.items()}
-    shifted[name] += 1j * h * v
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", np.exceptions.ComplexWarning)
-        try:
-            loss = loss_fn(shifted)
-        except (TypeError, ValueError, np.exceptions.ComplexWarning) as error:
-            raise ValueError(f"the function is not complex-safe: {error}; use numerical_gradient") from error
-    if not np.iscomplexobj(loss):
-        raise ValueError("the function returned a real number for complex parameters; use numerical_gradient")
-    return float(np.imag(loss)) / h
-
-
-def central_slope(loss_fn: LossFunction, params: Params, name: str, v: Array, eps: float = 1e-4) -> tuple[float, float]:
-    """The same slope without complex numbers, and how far it is to be doubted.
-
-    Steps of eps and 2 eps are combined so that the first error term cancels (Richardson, 1911). The doubt is what the
-    two disagree by, rounding, and the jump of the slope if there is a kink: over 2 eps a smooth function bends twice
-    as much as over eps, at a kink it bends just as much.
-    """
-    e = eps / max(1.0, float(np.linalg.norm(v)))
-    f0, f1, f_1, f2, f_2 = (
-        float(np.real(loss_fn(copied(params) | {name: params[name] + k * e * v}))) for k in (0, 1, -1, 2, -2)
-    )
-    near, far = (f1 - f_1) / (2 * e), (f2 - f_2) / (4 * e)
-    jump = 2 * (f1 - 2 * f0 + f_1) / e - (f2 - 2 * f0 + f_2) / (2 * e)
-    rounding = 1e-14 * max(map(abs, (f0, f2, f_2))) / e
-    return (4 * near - far) / 3, abs(near - far) + abs(jump) + rounding
-
-
-def complex_step_gradient(loss_fn: LossFunction, params: Params, h: float = 1e-30) -> Params:
-    """Gradient of ``loss_fn(params)`` by the complex step, one evaluation per entry.
-
-    Parameters
-    ----------
-    loss_fn : function
-        Takes a dict like ``params``, but of complex arrays, and returns a scalar.
-    params : dict of float64 arrays
-        They are not changed.
-    h : float
-        Length of the step; anything from 1e-8 to 1e-100 gives the same digits.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is not float64, or the function drops the imaginary part (it writes into a float array, say):
-        then use :func:`numerical_gradient`.
-    """
-    return every_entry(lambda name, v: complex_slope(loss_fn, params, name, v, h), params)
-
-
-def numerical_gradient(loss_fn: LossFunction, params: Params, eps: float = 1e-4) -> Params:
-    """Gradient of ``loss_fn(params)`` by central differences, five evaluations per entry.
-
-    Arguments as in :func:`complex_step_gradient`, but no complex number is used; nine to twelve digits are right.
-    """
-    return every_entry(lambda name, v: central_slope(loss_fn, params, name, v, eps)[0], params)
-
-
-def every_entry(slope: Slope, params: Params) -> Params:
-    """Collect the slopes along every single entry of every parameter."""
-    check_float64(params)
-    gradient = {name: np.empty_like(p) for name, p in params.items()}
-    for name, g in gradient.items():
-        for i in np.ndindex(g.shape):
-            g[i] = slope(name, unit(g.shape, i))
-    return gradient
 
 
 # --- reports ----------------------------------------------------------------------------------------
@@ -409,14 +348,6 @@ def looks_like(pairs: list[tuple[Array, Array]]) -> str:
     return "unknown mistake"
 
 
-def check_float64(params: Params) -> None:
-    """Raise ValueError unless every array is float64, whose digits a check can rely on."""
-    for name, p in params.items():
-        if np.asarray(p).dtype != np.float64:
-            dtype = np.asarray(p).dtype
-            raise ValueError(f"gradients are checked in float64, but {name} is {dtype}; use astype(np.float64)")
-
-
 def check_loss(loss_fn: LossFunction, params: Params) -> None:
     """Raise ValueError unless the loss is a finite scalar, and the same when it is asked again."""
     first, second = (loss_fn(copied(params)) for _ in range(2))
@@ -450,15 +381,3 @@ def same(tree: Any, other: Any) -> bool:
     """Whether two trees hold the same arrays, bit for bit."""
     pairs = zip(leaves(tree), leaves(other), strict=False)
     return len(leaves(tree)) == len(leaves(other)) and all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
-
-
-def copied(params: Params) -> Params:
-    """Fresh copies of all arrays."""
-    return {name: p.copy() for name, p in params.items()}
-
-
-def unit(shape: tuple[int, ...], index: tuple[int, ...]) -> Array:
-    """The direction of a single entry."""
-    v = np.zeros(shape)
-    v[index] = 1
-    return v

@@ -1,8 +1,11 @@
 """The catalogue of mistakes: each is caught by the gradient check, and named; right code and other mistakes are not."""
 
+import re
+
 import numpy as np
 import pytest
 import reference
+from conftest import ROOT
 
 from minirnn import CELLS, ops, rnn
 from minirnn.catalogue import MISTAKES, Mistake
@@ -153,3 +156,9 @@ def test_what_cannot_be_planted_or_asked():
         pass
     with pytest.raises(ValueError, match=r"unknown target 'rnn'; known targets: rnn\.forward"):
         diagnose("rnn", rnn.backward)
+
+
+def test_the_documents_know_how_many_mistakes_there_are():
+    for name in ("README.md", "docs/gradient-checking.md", "docs/CHANGELOG.md", "examples/assignment/TEACHER.md"):
+        counts = re.findall(r"(\d+)\s+(?:classic |known )?mistakes", (ROOT / name).read_text())
+        assert counts and set(counts) == {str(len(MISTAKES))}, name

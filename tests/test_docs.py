@@ -10,7 +10,7 @@ from conftest import ROOT
 
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n?```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
 # How many blocks each document has: one that is no longer found would otherwise be silently skipped.
-DOCUMENTS = {"README.md": 1, "docs/backprop-through-time.md": 9}
+DOCUMENTS = {"README.md": 2, "docs/backprop-through-time.md": 9, "docs/gradient-checking.md": 5}
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -29,14 +29,14 @@ def test_every_code_block_prints_what_the_document_shows(name):
 def test_every_document_is_checked():
     with_code = {
         str(path.relative_to(ROOT))
-        for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+        for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
         if "```python" in path.read_text()
     }
     assert with_code == DOCUMENTS.keys()
 
 
 def test_links_lead_somewhere():
-    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text()):
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
 

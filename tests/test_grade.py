@@ -288,3 +288,15 @@ def test_the_report_says_a_sentence_once(tmp_path):
     results, remark = grade(write(tmp_path, ""), part=1)
     text = report(results, remark)
     assert text.count("defines no function rnn_forward") == 1
+
+
+def test_the_teachers_table_has_the_points():
+    page = (FOLDER / "TEACHER.md").read_text()
+    for exercise in EXERCISES.values():
+        row = f"| `{exercise.name}` | {sum(exercise.points.values())} | "
+        assert row in page
+        properties = page.split(row)[1].split(" |")[0].split(", ")
+        assert sorted(properties) == sorted(exercise.points)
+    for part, points in ((1, 66), (2, 46)):
+        assert sum(sum(e.points.values()) for e in EXERCISES.values() if e.part == part) == points
+    assert "**66**" in page and "**46**" in page

@@ -21,7 +21,7 @@ def run_pytest(folder, *arguments):
 
 
 def test_the_solution_passes_everything(tmp_path):
-    code, out = run_pytest(tmp_path, "--minirnn-student", SOLUTION, "-v")
+    code, out = run_pytest(tmp_path, "--minirnn-student", SOLUTION, "-vv")
     assert code == 0 and out.rstrip().endswith(f"minirnn: {ALL} of {ALL} points")
     for exercise in EXERCISES.values():
         for name in exercise.points:
