@@ -1,8 +1,13 @@
-"""A trained model in one file: a plain ``.npz`` that NumPy alone can read, with nothing pickled in it.
+"""A model, or a whole training run, in one file: a plain ``.npz`` that NumPy alone can read, and nothing pickled in it.
 
 Each parameter is an array under ``params/NAME``; ``about`` is a JSON text with the format's version, the model's
-configuration and the vocabulary. A file is written under another name first and then renamed, so that whoever looks
-finds either the old model or the new one, never half of one.
+configuration and the vocabulary. A checkpoint holds besides, as ``optimizer/...`` and ``state/...``, what the optimizer
+remembers and the hidden state, and in ``about`` the step, the random generator, the settings and the history of the
+run: all that is needed to go on as if nothing had happened.
+
+A file is written under another name first, flushed to the disk, and then renamed, so that whoever looks finds either
+the old file or the new one, never half of one, whenever the writer may be killed. It is read with suspicion: nothing
+is unpickled, and nothing is unpacked that could be larger than the file itself.
 """
 
 import contextlib
@@ -10,17 +15,31 @@ import dataclasses
 import json
 import os
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minirnn.checks import check_shape, check_vocab_size
+from minirnn.checks import Params, check_dtype, check_shape, check_vocab_size
 from minirnn.model import LanguageModel, ModelConfig
 from minirnn.text import Vocabulary
+from minirnn.train import Trainer
 
 FORMAT = "minirnn model"
-VERSION = 1
+VERSION = 2  # 1 had no checkpoints
+
+
+@dataclass
+class Checkpoint:
+    """What a file holds; a saved model has neither training nor settings nor history."""
+
+    model: LanguageModel
+    vocab: Vocabulary
+    arrays: Params  # for Trainer.restore
+    training: dict[str, Any]  # for Trainer.restore
+    settings: dict[str, Any]  # how the run was started
+    history: list[dict[str, float]]
 
 
 def save_model(path: str | Path, model: LanguageModel, vocab: Vocabulary) -> None:
@@ -30,6 +49,28 @@ def save_model(path: str | Path, model: LanguageModel, vocab: Vocabulary) -> Non
     """
     if not isinstance(model, LanguageModel):
         raise ValueError(f"model must be a LanguageModel, got a {type(model).__name__}; np.savez can keep its params")
+    write(path, model, vocab, {f"params/{name}": p for name, p in model.params.items()}, {})
+
+
+def save_checkpoint(
+    path: str | Path,
+    trainer: Trainer,
+    vocab: Vocabulary,
+    settings: dict[str, Any] | None = None,
+    history: list[dict[str, float]] | None = None,
+) -> None:
+    """Write all there is of a training run, as :func:`save_model` writes a model.
+
+    ``settings`` and ``history`` are for the caller: whatever JSON can hold. To go on, make the same trainer again and
+    call ``trainer.restore(checkpoint.arrays, checkpoint.training)``.
+    """
+    arrays, training = trainer.snapshot()
+    more = {"training": training, "settings": settings or {}, "history": history or []}
+    write(path, trainer.model, vocab, arrays, more)
+
+
+def write(path: str | Path, model: LanguageModel, vocab: Vocabulary, arrays: Params, more: dict[str, Any]) -> None:
+    """Write the file under another name, flush it, rename it."""
     check_vocab_size(len(vocab), model.config.vocab_size)
     path = Path(path)
     about = {
@@ -37,12 +78,13 @@ def save_model(path: str | Path, model: LanguageModel, vocab: Vocabulary) -> Non
         "version": VERSION,
         "config": dataclasses.asdict(model.config),
         "vocabulary": {"kind": vocab.kind, "tokens": vocab.tokens},
+        **more,
     }
-    arrays: dict[str, Any] = {f"params/{name}": p for name, p in model.params.items()}
+    named: dict[str, Any] = dict(arrays)
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
+            np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **named)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -54,24 +96,61 @@ def save_model(path: str | Path, model: LanguageModel, vocab: Vocabulary) -> Non
 
 
 def load_model(path: str | Path) -> tuple[LanguageModel, Vocabulary]:
-    """Read what :func:`save_model` wrote; ValueError if it is no model, or one of a later format."""
+    """The model and vocabulary in such a file; errors as :func:`load_checkpoint`."""
+    checkpoint = load_checkpoint(path)
+    return checkpoint.model, checkpoint.vocab
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read what :func:`save_checkpoint` or :func:`save_model` wrote.
+
+    Raises OSError if the file cannot be read, and ValueError if it is damaged, was not written by minirnn, is of a
+    later format, or holds a model whose training has diverged.
+    """
     path = Path(path)
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
-            if about["format"] != FORMAT:
-                raise ValueError("another format")
-            if about["version"] > VERSION:
-                raise ValueError(f"format version {about['version']}, this minirnn reads up to {VERSION}; update it")
-            params = {name.removeprefix("params/"): file[name] for name in file.files if name != "about"}
+    with path.open("rb") as stream:
+        try:
+            about, arrays = read(stream, path.stat().st_size)
             config = ModelConfig(**about["config"])
             vocab = Vocabulary(about["vocabulary"]["tokens"], about["vocabulary"]["kind"])
             check_vocab_size(len(vocab), config.vocab_size)
-            expected = LanguageModel.init(config, 0).params
-            if params.keys() != expected.keys():
-                raise ValueError("its parameters are not those of its configuration")
-            for name, p in expected.items():
-                check_shape(name, params[name], p.shape)
-    except (ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a model that minirnn can load: {error}") from error
-    return LanguageModel(config, params), vocab
+            params = {name.removeprefix("params/"): a for name, a in arrays.items() if name.startswith("params/")}
+            check_params(config, params)
+            training, settings, history = (about.get(key, {}) for key in ("training", "settings", "history"))
+            return Checkpoint(LanguageModel(config, params), vocab, arrays, training, settings, list(history))
+        except Exception as error:  # a damaged file may raise anything
+            reason = f"it has no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+            raise ValueError(f"{path} is not a model that minirnn can load: {reason}") from error
+
+
+def read(stream: Any, size: int) -> tuple[dict[str, Any], Params]:
+    """The JSON text and all other arrays of a file, after a look at what it claims to hold."""
+    with zipfile.ZipFile(stream) as archive:
+        members = archive.infolist()
+        if any(m.compress_type != zipfile.ZIP_STORED for m in members) or sum(m.file_size for m in members) > size:
+            raise ValueError("it is compressed, which files of minirnn are not")
+    stream.seek(0)
+    with np.load(stream, allow_pickle=False) as file:
+        if "about" not in file.files:
+            raise ValueError("it has no description")
+        about = json.loads(str(file["about"]))
+        if about["format"] != FORMAT:
+            raise ValueError("another format")
+        if about["version"] > VERSION:
+            raise ValueError(f"format version {about['version']}, this minirnn reads up to {VERSION}; update it")
+        return about, {name: file[name] for name in file.files if name != "about"}
+
+
+def check_params(config: ModelConfig, params: Params) -> None:
+    """Raise ValueError unless these are finite parameters of such a model."""
+    V, H, D = config.vocab_size, config.hidden_size, config.embedding_size or 0
+    # Do not make a model to compare with before it is known that it is not larger than the file.
+    possible = V * max(H, D) + config.layers * H * H <= sum(p.size for p in params.values())
+    expected = LanguageModel.init(config, 0).params if possible else {}
+    if params.keys() != expected.keys():
+        raise ValueError("its parameters are not those of its configuration")
+    for name, p in expected.items():
+        check_shape(name, params[name], p.shape)
+        check_dtype(params[name].dtype)
+        if not np.isfinite(params[name]).all():
+            raise ValueError(f"{name} is not finite: its training has diverged; load an earlier model")

@@ -11,7 +11,7 @@ hidden state can be carried over::
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +72,13 @@ class Vocabulary:
 
         ``max_size`` limits the vocabulary; one of its tokens then is ``<unk>``, which stands for all words left out.
         """
+        return cls.from_counts(Counter(split_words(text)), max_size)
+
+    @classmethod
+    def from_counts(cls, counts: Mapping[str, int], max_size: int | None = None) -> "Vocabulary":
+        """The same from how often each word occurs."""
         if max_size is not None and max_size < 1:
             raise ValueError(f"max_size must be at least 1, got {max_size}")
-        counts = Counter(split_words(text))
         words = sorted(counts, key=lambda word: (-counts[word], word))
         if max_size is not None and (UNKNOWN not in counts or len(words) > max_size):
             words = [*[word for word in words if word != UNKNOWN][: max_size - 1], UNKNOWN]
@@ -86,8 +90,14 @@ class Vocabulary:
     def encode(self, text: str) -> Array:
         """Token ids (N,) of a text; ValueError if a token is not in the vocabulary, and ``<unk>`` is not either."""
         tokens: Sequence[str] = text if self.kind == "chars" else split_words(text)
-        unknown_id = self.ids.get(UNKNOWN, -1) if self.kind == "words" else -1
-        ids = np.fromiter((self.ids.get(token, unknown_id) for token in tokens), np.int32, len(tokens))
+        if self.kind == "chars" and max(map(len, self.tokens)) == 1:  # a table is many times faster than a dict
+            codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+            table = np.full(0x110000, -1, np.int32)
+            table[[ord(token) for token in self.tokens]] = range(len(self))
+            ids = table[codes]
+        else:
+            unknown_id = self.ids.get(UNKNOWN, -1)
+            ids = np.fromiter((self.ids.get(token, unknown_id) for token in tokens), np.int32, len(tokens))
         if ids.size and ids.min() < 0:
             unknown = sorted({token for token in tokens if token not in self.ids})
             named = ", ".join(map(repr, unknown[:10])) + (", ..." if len(unknown) > 10 else "")

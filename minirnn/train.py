@@ -7,10 +7,22 @@ hidden state that one batch ends with is the one the next begins with; it is zer
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from minirnn.checks import Array, Rng, check_decay, check_diverged, check_ids, check_limit, check_reduce, check_schedule
+from minirnn.checks import (
+    Array,
+    Params,
+    Rng,
+    check_decay,
+    check_diverged,
+    check_ids,
+    check_limit,
+    check_reduce,
+    check_schedule,
+    check_shape,
+)
 from minirnn.model import LanguageModel
 from minirnn.ops import column_max, cross_entropy_forward
 from minirnn.optim import Optimizer, clip_norm, clip_value, global_norm
@@ -81,7 +93,8 @@ class Trainer:
         V = model.config.vocab_size
         self.model = model
         self.optimizer = optimizer
-        self.x, self.y = stream(check_ids(ids, V), batch_size, seq_length)  # (batches, T, B)
+        # A memory-mapped text is not read as a whole, only batch by batch; each batch is checked by the model.
+        self.x, self.y = stream(ids if isinstance(ids, np.memmap) else check_ids(ids, V), batch_size, seq_length)
         self.clip_value = check_limit("clip_value", clip_value)
         self.clip_norm = check_limit("clip_norm", clip_norm)
         self.reduction, self.smoothing = check_reduce(reduction), check_decay("smoothing", smoothing)
@@ -95,6 +108,34 @@ class Trainer:
     def batches_per_epoch(self) -> int:
         """Steps after which the text starts over."""
         return len(self.x)
+
+    def snapshot(self) -> tuple[Params, dict[str, Any]]:
+        """All that training has changed: the arrays themselves by name, and numbers that JSON can hold."""
+        arrays = {f"params/{name}": p for name, p in self.model.params.items()}
+        arrays |= {f"optimizer/{name}": slot for name, slot in self.optimizer.state.items()}
+        arrays |= {f"state/{i}/{j}": s for i, layer in enumerate(self.state) for j, s in enumerate(layer)}
+        rng = self.rng.bit_generator.state
+        return arrays, {"step": self.step, "smooth_loss": self.smooth_loss, "rng": rng}
+
+    def restore(self, arrays: Params, numbers: dict[str, Any]) -> None:
+        """Go on from a :meth:`snapshot`, exactly: the following steps have the same bits as without a stop.
+
+        The trainer must have been made with the same settings. ValueError if the arrays are not those of its model.
+        """
+        state = {name: s for name, s in self.snapshot()[0].items() if name.startswith("state/")}
+        slots = {name: a for name, a in arrays.items() if name.startswith("optimizer/")}
+        for name, s in ({f"params/{name}": p for name, p in self.model.params.items()} | state).items():
+            if name not in arrays:
+                raise ValueError(f"the snapshot has no {name}")
+            check_shape(name, arrays[name], s.shape)
+        for name, p in self.model.params.items():
+            p[...] = arrays[f"params/{name}"]
+        self.optimizer.state = {name.removeprefix("optimizer/"): slot.copy() for name, slot in slots.items()}
+        self.state = tuple(
+            tuple(arrays[f"state/{i}/{j}"].copy() for j in range(len(layer))) for i, layer in enumerate(self.state)
+        )
+        self.step, self.smooth_loss = int(numbers["step"]), float(numbers["smooth_loss"])
+        self.rng.bit_generator.state = numbers["rng"]
 
     def steps(self, n: int) -> Iterator[Report]:
         """Take ``n`` steps, handing a :class:`Report` back after each.
