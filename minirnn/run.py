@@ -53,8 +53,7 @@ def new_run(folder: Path, texts: list[str], settings: Settings) -> tuple[Trainer
         if created:
             folder.rmdir()
         raise
-    described = {"texts": texts, "vocabulary": len(vocab), "parameters": size(trainer.model), **settings}
-    (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    settings["texts"] = texts
     return trainer, vocab
 
 
@@ -138,6 +137,8 @@ def train(folder: Path, texts: list[str], settings: Settings, resume: bool, time
     kind = "characters" if vocab.kind == "chars" else "words"
     print(f"text: {len(train_ids):,} {kind} to train on, {len(valid_ids):,} to validate, {len(vocab):,} different")
     print(f"model: {settings['layers']} x {settings['hidden']} {settings['cell']}, {size(trainer.model):,} parameters")
+    described = settings | {"vocabulary": len(vocab), "parameters": size(trainer.model)}
+    (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     progress, started, total = Progress(sys.stdout, kind), time.monotonic(), settings["steps"]
     ending = "" if trainer.step < total else "nothing left to do: all steps are done; more with --steps"
     with catch_interrupt() as interrupted:
@@ -204,7 +205,8 @@ def finish(folder: Path, vocab: Vocabulary, settings: Settings, history: list[di
         print(f"best validation loss: {row['valid']:.4f} nats at step {row['step']:,}, in {folder / 'best.npz'}")
     if history:
         plot_losses(history, folder / "loss.png", "character" if vocab.kind == "chars" else "word", len(vocab))
-    tokens = list(sample(model, vocab, settings["seed"], length=500, temperature=0.8))
+    length = 500 if vocab.kind == "chars" else 100
+    tokens = list(sample(model, vocab, settings["seed"], length=length, temperature=0.8))
     print(f"----- a sample -----\n{vocab.join(tokens)}\n-----")
     ids = np.array([vocab.ids[token] for token in tokens])
     length, start = longest_copy(ids, text)

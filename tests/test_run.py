@@ -1,0 +1,314 @@
+"""Training runs from the command line: resumed to the bit, stopped in every way, and nothing lost."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TEXT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minirnn
+from minirnn import CELLS, LanguageModel, ModelConfig, Trainer, Vocabulary
+from minirnn.checkpoint import load_checkpoint, save_checkpoint
+from minirnn.cli import main
+from minirnn.optim import OPTIMIZERS
+from minirnn.run import Progress
+from minirnn.schedules import SCHEDULES, schedule_by_name
+from minirnn.train import Report
+
+SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-length", "10", "--report-every", "10"]
+VOCAB = Vocabulary.from_chars(TEXT)
+
+
+def train(folder, *arguments, text=None):
+    texts = [] if text is None else [str(text)]
+    return main(["train", *texts, "--out", str(folder), *map(str, arguments)])
+
+
+def same_files(a, b):
+    """Whether two runs ended with the same bits."""
+    for name in ("last.npz", "best.npz"):
+        one, other = load_checkpoint(a / name), load_checkpoint(b / name)
+        assert one.arrays.keys() == other.arrays.keys()
+        assert all(one.arrays[key].tobytes() == other.arrays[key].tobytes() for key in one.arrays)
+        assert one.training == other.training and one.history == other.history
+    assert (a / "history.csv").read_bytes() == (b / "history.csv").read_bytes()
+    return True
+
+
+# --- exact resume -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(
+    cell=st.sampled_from(sorted(CELLS)),
+    layers=st.integers(1, 2),
+    optimizer=st.sampled_from(sorted(OPTIMIZERS)),
+    schedule=st.sampled_from(SCHEDULES),
+    dropout=st.sampled_from([0.0, 0.3]),
+    embedding=st.sampled_from([None, 5]),
+    stops=st.lists(st.integers(1, 79), min_size=1, max_size=3, unique=True).map(sorted),
+)
+def test_a_resumed_run_has_the_same_bits(
+    tmp_path_factory, cell, layers, optimizer, schedule, dropout, embedding, stops
+):
+    path = tmp_path_factory.mktemp("resume") / "last.npz"
+    ids, total = VOCAB.encode(TEXT), 80  # two and a half epochs
+
+    def make(seed):
+        config = ModelConfig(cell, len(VOCAB), 6, layers, embedding, dropout)
+        model = LanguageModel.init(config, seed)
+        trainer = Trainer(model, OPTIMIZERS[optimizer](0.02), ids, batch_size=4, seq_length=9, clip_norm=1.0, rng=seed)
+        trainer.schedule = schedule_by_name(schedule, total, trainer.batches_per_epoch)
+        return trainer
+
+    whole = make(1)
+    expected = [(report.step, report.loss, report.smooth_loss) for report in whole.steps(total)]
+    losses, trainer = [], make(1)
+    for stop in [*stops, total]:
+        losses += [(r.step, r.loss, r.smooth_loss) for r in trainer.steps(stop - trainer.step)]
+        save_checkpoint(path, trainer, VOCAB)
+        checkpoint = load_checkpoint(path)
+        trainer = make(2)  # everything must come from the file
+        trainer.restore(checkpoint.arrays, checkpoint.training)
+    assert losses == expected
+    assert all(p.tobytes() == whole.model.params[name].tobytes() for name, p in trainer.model.params.items())
+    assert trainer.snapshot()[1] == whole.snapshot()[1]
+    texts = ["".join(minirnn.sample(t.model, VOCAB, 3, "The", 40)) for t in (whole, trainer)]
+    assert texts[0] == texts[1]
+
+
+def test_a_snapshot_of_another_model_is_refused():
+    ids = VOCAB.encode(TEXT)
+    small, large = (
+        Trainer(LanguageModel.init(ModelConfig("rnn", len(VOCAB), H), 0), OPTIMIZERS["sgd"](0.1), ids, batch_size=2,
+                seq_length=5)
+        for H in (4, 5)
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"params/rnn0\.Wxh must have shape \(5, "):
+        large.restore(*small.snapshot())
+    with pytest.raises(ValueError, match=r"the snapshot has no params/rnn0\.Wxh"):
+        large.restore({}, {})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--cell", "rnn", "--optimizer", "adagrad"],
+        ["--cell", "lstm", "--dropout", "0.2", "--schedule", "cosine", "--layers", "2"],
+        ["--level", "words", "--embedding", "8", "--tie-weights", "--valid", "0.2"],
+    ],
+)
+def test_stopped_by_the_clock_and_resumed_it_ends_with_the_same_files(tmp_path, text_file, options, capsys):
+    assert train(tmp_path / "whole", *SMALL, *options, "--steps", 45, text=text_file) == 0
+    assert train(tmp_path / "parts", *SMALL, *options, "--steps", 45, "--time-limit", 1e-9, text=text_file) == 0
+    assert "time is up after step 1; go on with: minirnn train --resume" in capsys.readouterr().out
+    for _ in range(3):
+        assert train(tmp_path / "parts", "--resume", "--time-limit", 0.01) == 0
+    assert train(tmp_path / "parts", "--resume") == 0
+    assert same_files(tmp_path / "whole", tmp_path / "parts")
+    assert train(tmp_path / "parts", "--resume") == 0
+    assert "nothing left to do" in capsys.readouterr().out
+    assert same_files(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_interrupted_and_killed_it_still_ends_with_the_same_files(tmp_path, text_file):
+    options = [*SMALL, "--report-every", "100", "--steps", "2000", "--cell", "rnn"]
+    assert train(tmp_path / "whole", *options, text=text_file) == 0
+    command = [sys.executable, "-m", "minirnn", "train", text_file, "--out", tmp_path / "parts", *options]
+    resume = [sys.executable, "-m", "minirnn", "train", "--resume", "--out", tmp_path / "parts"]
+    for signal_number in (signal.SIGINT, signal.SIGKILL, signal.SIGINT):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:  # wait until it has reported, so that there is something to resume
+                if line.startswith("step"):
+                    break
+            process.send_signal(signal_number)
+            rest = process.stdout.read()
+        code = process.returncode
+        assert code == (130 if signal_number == signal.SIGINT else -signal.SIGKILL), rest
+        assert signal_number == signal.SIGKILL or "interrupted after step" in rest
+        command = resume
+    assert train(tmp_path / "parts", "--resume") == 0
+    assert same_files(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_more_steps_may_be_asked_for_later(tmp_path, text_file, capsys):
+    constant = ["--schedule", "constant"]
+    assert train(tmp_path / "whole", *SMALL, *constant, "--steps", 30, text=text_file) == 0
+    assert train(tmp_path / "parts", *SMALL, *constant, "--steps", 20, text=text_file) == 0
+    assert train(tmp_path / "parts", "--resume", "--steps", 30) == 0
+    assert "resumed at step 20 of 30" in capsys.readouterr().out
+    assert same_files(tmp_path / "whole", tmp_path / "parts")
+    assert json.loads((tmp_path / "parts" / "config.json").read_text())["steps"] == 30
+
+
+# --- a run and its folder -----------------------------------------------------------------------------
+
+
+def test_a_run_leaves_what_was_promised(tmp_path, text_file, capsys):
+    run = tmp_path / "deep" / "run"
+    assert train(run, *SMALL, "--epochs", 2, text=text_file) == 0
+    out = capsys.readouterr().out
+    assert sorted(path.name for path in run.iterdir()) == [
+        "best.npz", "config.json", "history.csv", "last.npz", "loss.png", "text.npy",
+    ]  # fmt: skip
+    config = json.loads((run / "config.json").read_text())
+    checkpoint = load_checkpoint(run / "last.npz")
+    assert config["hidden"] == 8 and config["texts"] == [str(text_file)] and config["vocabulary"] == len(VOCAB)
+    assert checkpoint.training["step"] == config["steps"] == 2 * ((len(TEXT) * 9 // 10) // 40)
+    with (run / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [*range(10, config["steps"], 10), config["steps"]]
+    valid = [float(row["valid"]) for row in rows]
+    best = load_checkpoint(run / "best.npz")
+    assert best.training["step"] == int(rows[int(np.argmin(valid))]["step"])
+    assert valid[-1] < valid[0]
+    ids = np.load(run / "text.npy")
+    assert ids.dtype == np.uint8 and (ids == VOCAB.encode(TEXT)).all()
+    assert minirnn.evaluate(best.model, ids[len(ids) - int(0.1 * len(ids)) :])[0] == pytest.approx(min(valid))
+    assert f"best validation loss: {min(valid):.4f} nats" in out
+    with np.load(run / "last.npz", allow_pickle=False) as file:  # plain NumPy reads it
+        about = json.loads(str(file["about"]))
+        assert about["version"] == 2 and about["settings"]["hidden"] == 8 and about["training"]["rng"]
+        assert {"params/Why", "optimizer/m/Why", "optimizer/t", "state/0/0"} <= set(file.files)
+
+
+def test_the_sample_comes_with_the_longest_copy(tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text("abcdefghij" * 300)
+    assert train(tmp_path / "run", *SMALL, "--steps", 200, "--learning-rate", 0.05, text=text) == 0
+    out = capsys.readouterr().out
+    copied = int(out.split("the longest run it shares with the training text: ")[1].split()[0])
+    assert copied > 100
+
+
+def test_patience_ends_a_run_early(tmp_path, text_file, capsys):
+    options = ["--learning-rate", 0.5, "--clip-norm", 0, "--patience", 2, "--steps", 2000]
+    assert train(tmp_path / "run", *SMALL, *options, text=text_file) == 0
+    assert "stopped early: no better validation loss in 2 evaluations" in capsys.readouterr().out
+    history = load_checkpoint(tmp_path / "run" / "last.npz").history
+    valid = [row["valid"] for row in history]
+    assert len(valid) < 200 and min(valid) not in valid[-2:] and min(valid[-3:]) == min(valid)
+
+
+def test_without_validation_the_last_model_is_kept(tmp_path, text_file, capsys):
+    assert train(tmp_path / "run", *SMALL, "--valid", 0, "--steps", 20, text=text_file) == 0
+    assert not (tmp_path / "run" / "best.npz").exists()
+    capsys.readouterr()
+    assert main(["sample", str(tmp_path / "run"), "--length", "20"]) == 0
+    assert len(capsys.readouterr().out) == 21
+
+
+def test_several_texts_are_one(tmp_path):
+    for name, text in (("a", "one two "), ("b", "three")):
+        (tmp_path / name).write_text(text * 50)
+    texts = [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert main(["train", *texts, "--out", str(tmp_path / "run"), *SMALL, "--steps", "10"]) == 0
+    model_vocab = load_checkpoint(tmp_path / "run" / "last.npz").vocab
+    assert model_vocab.decode(np.load(tmp_path / "run" / "text.npy")) == "one two " * 50 + "three" * 50
+
+
+def test_a_run_that_diverges_keeps_the_last_good_checkpoint(tmp_path, text_file, capsys):
+    options = ["--optimizer", "sgd", "--learning-rate", "1e30", "--clip-norm", "0", "--cell", "rnn"]
+    assert train(tmp_path / "run", *SMALL, *options, text=text_file) == 2
+    assert "diverged at step" in capsys.readouterr().err
+
+
+# --- progress -----------------------------------------------------------------------------------------
+
+
+class Terminal:
+    def __init__(self):
+        self.text = ""
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+def report(step):
+    return Report(step, step / 10, 2.0, 2.5, 1.0, 1234.5, 75.0)
+
+
+def test_on_a_terminal_one_line_is_written_over(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    terminal = Terminal()
+    progress = Progress(terminal, "characters")
+    progress.show(report(1), 100, {}, False)
+    assert (
+        terminal.text.startswith("\rstep 1/100  epoch 0.10  loss 2.500  ")
+        and "1,234 characters/s  1:15 left" in terminal.text
+    )
+    assert "\n" not in terminal.text
+    progress.show(report(2), 100, {}, False)  # too soon
+    assert "step 2" not in terminal.text
+    progress.show(report(3), 100, {"valid": 1.75, "accuracy": 0.5}, True)
+    assert "validation \033[1m1.750\033[0m, accuracy 0.500" in terminal.text and terminal.text.endswith("\n")
+
+
+def test_no_color_is_respected(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal = Terminal()
+    Progress(terminal, "words").show(report(3), 100, {"valid": 1.75, "accuracy": 0.5}, True)
+    assert "\033[1m" not in terminal.text
+
+
+def test_in_a_log_there_are_plain_lines(tmp_path, text_file, capsys):
+    assert train(tmp_path / "run", *SMALL, "--steps", 20, text=text_file) == 0
+    out = capsys.readouterr().out
+    assert out.count("\nstep ") == 2 and "\r" not in out and "\033" not in out
+
+
+# --- exit codes and help ------------------------------------------------------------------------------
+
+
+def test_help_is_quick_and_teaches():
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        run = subprocess.run([sys.executable, "-m", "minirnn", "--help"], capture_output=True, text=True)
+        times.append(time.perf_counter() - started)
+    for word in ("train", "sample", "score", "doctor", "grade", "Exit codes", "minirnn train book.txt --out run"):
+        assert word in " ".join(run.stdout.split())
+    print(f"minirnn --help: {min(times):.2f} s")
+
+
+@pytest.mark.parametrize("command", ["train", "sample", "score", "doctor", "grade"])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0 and len(capsys.readouterr().out) > 300
+
+
+def test_a_mistake_of_ours_is_1_with_a_traceback(monkeypatch, capsys):
+    monkeypatch.setattr(minirnn, "load_model", lambda path: 1 / 0)
+    assert main(["sample", "run"]) == 1
+    err = capsys.readouterr().err
+    assert "ZeroDivisionError" in err and "please report it" in err
+
+
+def test_a_closed_pipe_is_no_error(tmp_path, text_file):
+    assert train(tmp_path / "run", *SMALL, "--steps", 10, text=text_file) == 0
+    command = f"{sys.executable} -m minirnn sample {tmp_path / 'run'} --length 5000 | head -c 10"
+    run = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env=os.environ)
+    assert run.returncode == 0 and len(run.stdout) == 10 and "Traceback" not in run.stderr
+
+
+def test_the_folder_is_untouched_if_the_text_is_bad(tmp_path):
+    (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\xfd abc")
+    assert train(tmp_path / "run", text=tmp_path / "bad.txt") == 2
+    assert not Path(tmp_path / "run").exists()
