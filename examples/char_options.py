@@ -5,12 +5,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from support import at_least, fraction, path_name
-
 import minirnn
+from minirnn.cli import at_least, fraction, path_name
 from minirnn.optim import OPTIMIZERS
+from minirnn.schedules import SCHEDULES
 
-SCHEDULES = ("constant", "linear", "cosine", "epochs")
 COMMON: dict[str, Any] = dict(
     cell="rnn", layers=1, dropout=0.0, optimizer="adagrad", clip_norm=math.inf, clip_value=math.inf, seq_length=25,
     schedule="constant", valid=0.1, reduction="mean", smoothing=0.99, init_std=None,
@@ -80,7 +79,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--clip-value", metavar="X", type=float, help="limit of each entry of the gradients")
     add("--batch-size", metavar="B", type=at_least(1), help="sequences in a batch")
     add("--seq-length", metavar="T", type=at_least(1), help="steps through which gradients flow back")
-    add("--schedule", choices=SCHEDULES, help="learning rate: falling to zero, or after epoch 10 by 3 %% an epoch")
+    add(
+        "--schedule",
+        choices=SCHEDULES,
+        help="how the learning rate falls: not; to 0 in a line or a cosine; "
+        "exponentially to a hundredth; or after epoch 10 by 3 %% an epoch",
+    )
     for unit, what in (("steps", "updates to make"), ("epochs", "or passes through the text to make")):
         default = preset["duration"][1] if preset["duration"][0] == unit else None
         what += "" if default is None else f" ({default})"

@@ -16,7 +16,7 @@ from support import find_text, prepare_folder, run, set_aside, writing
 import minirnn
 from minirnn.optim import OPTIMIZERS
 from minirnn.plots import plot_losses
-from minirnn.schedules import cosine_decay, epoch_decay, linear_decay
+from minirnn.schedules import schedule_by_name
 
 
 def train(args: argparse.Namespace) -> int:
@@ -54,12 +54,7 @@ def train(args: argparse.Namespace) -> int:
     )  # fmt: skip
     epoch_steps = trainer.batches_per_epoch
     steps = args.duration[1] * (epoch_steps if args.duration[0] == "epochs" else 1)
-    trainer.schedule = {
-        "constant": None,
-        "linear": lambda step: linear_decay(step, steps),
-        "cosine": lambda step: cosine_decay(step, steps),
-        "epochs": lambda step: epoch_decay(step, epoch_steps, 10, 0.97),
-    }[args.schedule]
+    trainer.schedule = schedule_by_name(args.schedule, steps, epoch_steps)
     size = sum(p.size for p in model.params.values())
     print(f"model: {args.layers} x {args.hidden} {args.cell}, {size:,} parameters; an epoch is", end=" ")
     print(f"{epoch_steps:,} steps of {args.batch_size} sequences x {args.seq_length} characters")

@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import io
 import os
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import minirnn
+from minirnn.cli import guarded
 
 URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -113,47 +113,4 @@ def writing(path: Path) -> Iterator[None]:
 
 def run(program: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     """Run a program and return its exit code; bad input ends it with one sentence on stderr and code 2."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shall not end a training run
-    try:
-        return program(args)
-    except KeyboardInterrupt:
-        print(f"{Path(sys.argv[0]).name}: interrupted; whatever is kept was named above", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
-    except MemoryError as error:
-        sentence = f"not enough memory: {error}; take a smaller model, batch or text"
-    except OSError as error:
-        sentence = f"cannot use {error.filename}: {error.strerror}" if error.filename else str(error)
-    except (ValueError, FloatingPointError) as error:
-        sentence = str(error)
-    print(f"{Path(sys.argv[0]).name}: {sentence}", file=sys.stderr)
-    return 2
-
-
-def path_name(text: str) -> str:
-    """An argparse type: the name of a file or folder; an empty one would silently be the current folder."""
-    if not text:
-        raise argparse.ArgumentTypeError("must be the name of a file or folder, got an empty one")
-    return text
-
-
-def at_least(minimum: int) -> Callable[[str], int]:
-    """An argparse type: a whole number not below ``minimum``."""
-
-    def whole_number(text: str) -> int:
-        if int(text) < minimum:
-            raise argparse.ArgumentTypeError(f"must be at least {minimum}, got {text}")
-        return int(text)
-
-    whole_number.__name__ = "whole number"  # argparse shows it
-    return whole_number
-
-
-def fraction(text: str) -> float:
-    """An argparse type: a number that is at least 0 and less than 1."""
-    if not 0 <= float(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 0 and less than 1, got {text}")
-    return float(text)
+    return guarded(Path(sys.argv[0]).name, lambda: program(args))

@@ -12,11 +12,12 @@ import sys
 from collections import Counter
 
 import numpy as np
-from support import at_least, find_text, fraction, path_name, prepare_folder, run, writing
+from support import find_text, prepare_folder, run, writing
 
 import minirnn
 from minirnn.checks import check_diverged
 from minirnn.classifier import pad
+from minirnn.cli import at_least, fraction, path_name
 from minirnn.optim import global_norm
 from minirnn.plots import plot_confusion
 from minirnn.schedules import linear_decay

@@ -41,7 +41,7 @@ def sample(
         Logits are divided by it: below 1 bolder, above 1 wilder, 0 always takes the most probable token.
     top_k, top_p : int, float, optional
         Draw among the k most probable tokens, or among the fewest that together have probability p (nucleus
-        sampling; Holtzman et al., 2020).
+        sampling; Holtzman et al., 2020). With both, p is a share of what the k have together.
     stop : str, optional
         End as soon as the drawn text ends with this string, which is the last thing drawn.
 

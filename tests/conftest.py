@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+import minirnn
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "examples"))
 
@@ -28,3 +30,18 @@ def text_file(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text(TEXT)
     return path
+
+
+@pytest.fixture
+def trainers(monkeypatch):
+    """The trainers that an example makes; each keeps the parameters it began with."""
+    made = []
+
+    class Spy(minirnn.Trainer):
+        def __init__(self, model, *rest, **options):
+            super().__init__(model, *rest, **options)
+            self.initial = {name: p.copy() for name, p in model.params.items()}
+            made.append(self)
+
+    monkeypatch.setattr(minirnn, "Trainer", Spy)
+    return made

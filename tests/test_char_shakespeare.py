@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import math
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import char_options
 import char_shakespeare
 import numpy as np
 import pytest
@@ -91,6 +93,88 @@ def test_every_preset_runs(text_file, tmp_path, preset):
 def test_every_option_runs(text_file, options, capsys):
     assert char_shakespeare.main(["--text", str(text_file), *QUICK, *options]) == 0
     assert ("step 50/50  epoch 1.00" if "--epochs" in options else "step 40/40") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("preset", "published"),
+    [
+        (
+            "karpathy",
+            dict(cell="rnn", layers=1, hidden=100, dropout=0.0, optimizer="adagrad", learning_rate=0.1, clip_value=5.0,
+                 clip_norm=math.inf, batch_size=1, seq_length=25, schedule="constant", reduction="sum", init_std=0.01,
+                 smoothing=0.999),
+        ),
+        (
+            "char-rnn",
+            dict(cell="lstm", layers=2, hidden=128, dropout=0.0, optimizer="rmsprop", learning_rate=0.002,
+                 clip_value=5.0, clip_norm=math.inf, batch_size=50, seq_length=50, schedule="epochs", reduction="sum",
+                 duration=("epochs", 30), valid=0.05),
+        ),
+        (
+            "goerner",
+            dict(cell="gru", layers=3, hidden=512, dropout=0.2, optimizer="adam", learning_rate=0.001, batch_size=200,
+                 seq_length=30, schedule="constant", reduction="mean", duration=("epochs", 10)),
+        ),
+        (  # ours
+            "minute",
+            dict(cell="gru", layers=1, hidden=256, dropout=0.0, optimizer="adam", learning_rate=0.005, clip_norm=1.0,
+                 batch_size=32, seq_length=32, schedule="linear", reduction="mean", duration=("steps", 3800)),
+        ),
+    ],
+)  # fmt: skip
+def test_presets_keep_the_numbers_they_are_known_for(preset, published):
+    args = vars(char_options.parse_arguments(["--preset", preset]))
+    assert {name: args[name] for name in published} == published
+
+
+def test_the_trainer_gets_what_the_command_line_says(text_file, trainers):
+    options = ["--optimizer", "adam", "--learning-rate", "0.003", "--clip-norm", "2", "--clip-value", "3"]
+    assert char_shakespeare.main(["--text", str(text_file), *QUICK, *options]) == 0
+    (trainer,) = trainers
+    assert isinstance(trainer.optimizer, minirnn.Adam) and trainer.learning_rate == 0.003
+    assert (trainer.clip_norm, trainer.clip_value, trainer.reduction) == (2, 3, "mean")
+    assert trainer.x.shape[1:] == (10, 2) and trainer.smoothing == 0.99
+
+
+def test_karpathys_preset_starts_with_small_normal_weights(text_file, trainers):
+    assert char_shakespeare.main(["--text", str(text_file), "--preset", "karpathy", "--steps", "1"]) == 0
+    (trainer,) = trainers
+    assert (trainer.clip_value, trainer.reduction, trainer.smoothing) == (5, "sum", 0.999)
+    for name in ("rnn0.Wxh", "rnn0.Whh", "Why"):
+        assert trainer.initial[name].std() == pytest.approx(0.01, rel=0.1)
+        assert 0.025 < abs(trainer.initial[name]).max() < 0.06  # normal, not uniform
+    assert not trainer.initial["rnn0.bh"].any() and not trainer.initial["by"].any()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "halfway", "at_the_end"), [("linear", 0.5, 1 / 40), ("cosine", 0.5, 0.5 * (1 - np.cos(np.pi / 40)))]
+)
+def test_a_schedule_falls_over_all_steps(text_file, trainers, schedule, halfway, at_the_end):
+    assert char_shakespeare.main(["--text", str(text_file), *QUICK, "--schedule", schedule]) == 0
+    (trainer,) = trainers
+    assert trainer.schedule(20) == pytest.approx(halfway)
+    assert trainer.optimizer.learning_rate == pytest.approx(trainer.learning_rate * at_the_end)
+
+
+def test_the_schedule_by_epochs_begins_to_fall_after_ten(text_file, trainers):
+    assert char_shakespeare.main(["--text", str(text_file), *QUICK, "--schedule", "epochs"]) == 0
+    (trainer,) = trainers
+    n = trainer.batches_per_epoch
+    factors = [trainer.schedule(step) for step in (0, 10 * n - 1, 10 * n, 11 * n)]
+    assert factors == pytest.approx([1, 1, 0.97, 0.97**2])
+
+
+def test_only_a_better_model_is_saved(text_file, trainers, monkeypatch, capsys):
+    losses, saved, save = iter([3.0, 2.0, 2.5]), [], minirnn.save_model
+
+    def spy(*args):
+        saved.append(trainers[0].step)
+        save(*args)
+
+    monkeypatch.setattr(minirnn, "save_model", spy)
+    monkeypatch.setattr(minirnn, "evaluate", lambda *_, **__: (next(losses), 0.5))
+    assert char_shakespeare.main(["--text", str(text_file), *QUICK]) == 0  # reports at steps 0, 20 and 40
+    assert saved == [0, 20] and "(best validation 2.000 nats" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(TINY_SHAKESPEARE is None, reason="needs tinyshakespeare.txt in the folder MINIRNN_DATA")
@@ -317,6 +401,33 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_of_a_model(text_file, mo
         capsys, "--text", str(text_file), "--out", "run", *QUICK
     )
     assert not list(Path("run").iterdir())
+
+
+def raises(error):
+    def program(_):
+        raise error
+
+    return program
+
+
+def test_an_interrupt_that_nobody_awaits_is_code_130():
+    assert support.run(raises(KeyboardInterrupt()), None) == 130
+
+
+def test_too_little_memory_is_one_sentence(capsys):
+    assert support.run(raises(MemoryError("cannot allocate 9 TiB")), None) == 2
+    sentence = "not enough memory: cannot allocate 9 TiB; take a smaller model, batch or text"
+    assert capsys.readouterr().err == f"char_shakespeare.py: {sentence}\n"
+
+
+def test_a_reader_who_has_seen_enough_is_no_error():
+    code = "import support; raise SystemExit(support.run(lambda _: any(map(print, range(10**6))), None))"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT / "examples") as run:
+        run.stdout.readline()
+        run.stdout.close()
+        assert run.stderr.read() == b""
+    assert run.returncode == 0
 
 
 def test_control_c_finishes_the_step_and_writes_what_there_is(tmp_path, text_file):

@@ -26,6 +26,28 @@ def test_a_loaded_model_is_the_saved_one(tmp_path, model):
     assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
 
 
+def test_words_and_double_precision_stay_what_they_are(tmp_path):
+    model = LanguageModel.init(ModelConfig("rnn", 3, 4), 0, np.float64)
+    save_model(tmp_path / "model.npz", model, Vocabulary(["a", "b", "<eos>"], "words"))
+    loaded, vocab = load_model(tmp_path / "model.npz")
+    assert vocab.kind == "words" and loaded.dtype == np.float64
+    assert all((loaded.params[name] == p).all() for name, p in model.params.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"Why": np.ones((4, 4))}, r"Why must have shape \(5, 4\), got \(4, 4\)"),
+        ({"extra": np.ones(1)}, "its parameters are not those of its configuration"),
+    ],
+)
+def test_parameters_that_do_not_fit_the_configuration_are_refused(tmp_path, model, change, message):
+    model.params |= change
+    save_model(tmp_path / "model.npz", model, VOCAB)
+    with pytest.raises(ValueError, match=rf"is not a model that minirnn can load: {message}"):
+        load_model(tmp_path / "model.npz")
+
+
 def test_plain_numpy_reads_it(tmp_path, model):
     save_model(tmp_path / "model.npz", model, VOCAB)
     with np.load(tmp_path / "model.npz", allow_pickle=False) as file:

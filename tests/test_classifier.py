@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minirnn import CELLS, Adam, ModelConfig, SequenceClassifier, clip_norm
+from minirnn import CELLS, Adam, ModelConfig, SequenceClassifier, clip_norm, gru, ops
 from minirnn.classifier import pad
 from minirnn.gradcheck import check_gradients
 
@@ -59,6 +59,39 @@ def test_a_padded_sequence_scores_as_it_does_alone():
     for b, length in enumerate(lengths):
         alone = model.logits(x[:length, b : b + 1], lengths[b : b + 1])
         np.testing.assert_allclose(logits[:, b : b + 1], alone, rtol=0, atol=1e-13)
+
+
+def test_the_pipeline_is_made_of_its_parts():
+    """Dropout around the cell, tanh of a dense layer on the last real state, and the mean over the batch."""
+    model, x, labels, lengths = draw(ModelConfig("gru", 6, 4, 1, embedding_size=3, dropout=0.4), 3, 7, 4, 0)
+    p, rng = model.params, np.random.default_rng(7)
+    vectors, _ = ops.dropout_forward(p["embedding"][x].transpose(0, 2, 1), 0.4, rng)
+    cell = {name.removeprefix("rnn0."): array for name, array in p.items() if name.startswith("rnn0.")}
+    h, _, _ = gru.forward(cell, vectors, gru.zero_state(4, 4))
+    h, _ = ops.dropout_forward(h, 0.4, rng)
+    last = np.stack([h[length - 1, :, b] for b, length in enumerate(lengths)], axis=1)
+    logits = p["Why"] @ np.tanh(p["Wd"] @ last + p["bd"]) + p["by"]
+    log_p = logits - np.log(np.exp(logits).sum(axis=0))
+    loss, _ = model.loss_and_grads(x, labels, lengths, rng=7)
+    assert loss == pytest.approx(-log_p[labels, np.arange(4)].mean(), rel=1e-13)
+
+
+@pytest.mark.parametrize("embedding_size", [None, 3])
+def test_dropout_only_where_rng_is_given(embedding_size):
+    model, x, labels, lengths = draw(ModelConfig("rnn", 6, 4, 1, embedding_size, dropout=0.5), 3, 7, 4, 0)
+    whole = model.loss(x, labels, lengths)
+    assert model.loss_and_grads(x, labels, lengths)[0] == whole
+    dropped = [model.loss_and_grads(x, labels, lengths, rng=seed)[0] for seed in (1, 1, 2)]
+    assert dropped[0] == dropped[1] and len({whole, *dropped}) == 3
+
+
+def test_dense_layers_start_uniform_around_zero():
+    params = SequenceClassifier.init(ModelConfig("rnn", 6, 64), 64, 0, dense_size=64).params
+    for name in ("Wd", "Why"):
+        assert abs(params[name]).max() <= 1 / 8  # 1/sqrt(64)
+        assert params[name].mean() == pytest.approx(0, abs=0.005)
+        assert params[name].std() == pytest.approx(1 / 8 / np.sqrt(3), rel=0.03)
+    assert not params["bd"].any() and not params["by"].any()
 
 
 def test_it_learns_whether_a_sequence_began_with_its_last_token(rng):

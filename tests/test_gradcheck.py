@@ -62,6 +62,13 @@ def test_a_planted_mistake_is_found_where_it_is(params):
     assert str(report).endswith("1 of 2 pass, by the complex step")
 
 
+@pytest.mark.parametrize("name", ["W", "b"])
+def test_by_default_even_the_ninth_digit_must_be_right(params, name):
+    grads = exact(params)
+    grads[name] *= 1 + 1e-8
+    assert not check_gradients(loss, params, grads).ok
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_gradient_that_is_no_number_is_wrong(params, value):
     grads = exact(params)

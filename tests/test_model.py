@@ -119,8 +119,10 @@ def test_predict_takes_the_largest_logit(rng):
     assert (final[0][0] == final_logits[0][0]).all()
 
 
-def test_dropout_only_where_rng_is_given(rng):
-    config = ModelConfig("rnn", 5, 8, 2, embedding_size=4, dropout=0.5)
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("embedding_size", [None, 4])
+def test_dropout_only_where_rng_is_given(layers, embedding_size):
+    config = ModelConfig("rnn", 5, 8, layers, embedding_size, dropout=0.5)
     model, x, y, state = draw(config, 6, 3, 0)
     assert model.loss_and_grads(x, y, state)[0] == model.loss(x, y, state)[0]
     dropped = [model.loss_and_grads(x, y, state, np.random.default_rng(seed))[0] for seed in (1, 1, 2)]
@@ -130,8 +132,9 @@ def test_dropout_only_where_rng_is_given(rng):
 def test_dropout_never_touches_the_recurrence():
     """With dropout the final state of the lowest layer is the same: only outputs are dropped."""
     model, x, y, state = draw(ModelConfig("rnn", 5, 8, 1, dropout=0.5), 6, 3, 0)
-    _, _, final = model.loss_and_grads(x, y, state, np.random.default_rng(1))
-    assert (final[0][0] == model.loss(x, y, state)[1][0][0]).all()
+    dropped_loss, _, dropped_final = model.loss_and_grads(x, y, state, np.random.default_rng(1))
+    loss, final = model.loss(x, y, state)
+    assert dropped_loss != loss and (dropped_final[0][0] == final[0][0]).all()
 
 
 def test_inputs_and_state_are_left_alone():
@@ -170,6 +173,7 @@ def test_the_same_seed_gives_the_same_model():
         ({"hidden_size": 0}, "hidden_size must be an int of at least 1, got 0"),
         ({"vocab_size": 2.5}, "vocab_size must be an int of at least 1, got 2.5"),
         ({"layers": 0}, "layers must be an int of at least 1, got 0"),
+        ({"layers": True}, "layers must be an int of at least 1, got True"),
         ({"embedding_size": -1}, "embedding_size must be an int of at least 1, got -1"),
         ({"layers": True}, "layers must be an int of at least 1, got True"),
         ({"hidden_size": 2**31}, "hidden_size must be less than 2**31, got 2147483648; no memory holds such a model"),
@@ -211,6 +215,7 @@ def test_calls_that_do_not_fit_are_refused():
         (lambda: model.loss(x + 5, y, state), r"ids must be in 0\.\.4, got"),
         (lambda: model.loss(x, y - 5, state), r"targets must be in 0\.\.4, got -5"),
         (lambda: model.loss(x, y, state[:1]), "the state must hold one cell state for each of 2 layers, got 1"),
+        (lambda: model.loss(x, y, 2 * state), "the state must hold one cell state for each of 2 layers, got 4"),
         (lambda: model.loss(x[:, :2], y[:, :2], state), r"state\[0\] must have shape \(4, 2\), got \(4, 3\)"),
         (lambda: model.loss(x, y, state, reduction="max"), 'reduction must be "mean" or "sum", got \'max\''),
     ]:

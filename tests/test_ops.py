@@ -88,6 +88,12 @@ def test_dropout_keeps_the_expectation_and_its_gradient_is_the_mask(rng):
     assert (ops.dropout_backward(x, mask) == out).all()
 
 
+def test_dropout_draws_every_entry_by_itself(rng):
+    """No two steps, units or sequences share a mask."""
+    _, mask = ops.dropout_forward(np.ones((8, 20, 10)), 0.5, rng)
+    assert [np.unique(mask, axis=axis).shape[axis] for axis in range(3)] == [8, 20, 10]
+
+
 def test_dropout_is_off_without_rng_or_rate(rng):
     x = rng.standard_normal((2, 3, 4))
     for out, mask in (ops.dropout_forward(x, 0.5, None), ops.dropout_forward(x, 0.0, rng)):

@@ -37,6 +37,12 @@ def test_a_norm_below_the_limit_is_left_alone():
         assert all((grads[name] == p).all() for name, p in quadratic().items())
 
 
+def test_small_gradients_are_scaled_just_as_exactly():
+    grads = {"W": np.array([[3e-6, 4e-6]])}
+    assert clip_norm(grads, 1e-6) == pytest.approx(5e-6, rel=1e-12)
+    assert global_norm(grads) == pytest.approx(1e-6, rel=1e-12)
+
+
 def test_sgd_follows_its_formula():
     params = quadratic()
     SGD(0.1).step(params, quadratic())
@@ -103,6 +109,26 @@ def test_skipping_rows_without_a_gradient_is_exact(optimizer, rng):
         picked_optimizer.step(picked, {"p": g})
     table[rows] = picked["p"]
     np.testing.assert_array_equal(whole["p"], table)
+
+
+@pytest.mark.parametrize(("optimizer", "slot", "decay"), [(RMSProp, "table", 0.95), (Adam, "v/table", 0.999)])
+def test_a_moving_average_forgets_rows_without_a_gradient(optimizer, slot, decay):
+    params, moving = {"table": np.zeros((50, 4))}, optimizer(0.1)
+    for row in range(3):
+        g = np.zeros((50, 4))
+        g[row] = 1
+        moving.step(params, {"table": g})
+    for row in range(3):
+        np.testing.assert_allclose(moving.state[slot][row], (1 - decay) * decay ** (2 - row), rtol=1e-12)
+
+
+def test_optimizers_go_by_their_names():
+    assert {name: optimizer.__name__ for name, optimizer in OPTIMIZERS.items()} == {
+        "sgd": "SGD",
+        "adagrad": "Adagrad",
+        "rmsprop": "RMSProp",
+        "adam": "Adam",
+    }
 
 
 def test_schedules_are_factors_of_the_step():
@@ -212,3 +238,9 @@ def test_a_norm_that_overflows_leaves_the_gradients_as_they_are():
     with np.errstate(over="ignore"):
         assert clip_norm(grads, 1.0) == np.inf
     assert (grads["W"] == np.float32(1e30)).all()
+
+
+def test_a_norm_that_is_no_number_leaves_the_gradients_as_they_are():
+    grads = {"W": np.array([[np.nan, 1.0]]), "b": np.array([[9.0]])}
+    assert np.isnan(clip_norm(grads, 1.0))
+    assert grads["W"][0, 1] == 1 and grads["b"][0, 0] == 9

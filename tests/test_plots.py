@@ -1,8 +1,10 @@
-"""The loss curve."""
+"""The pictures: the loss curve and the confusion matrix."""
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from minirnn.plots import plot_losses
+from minirnn.plots import plot_confusion, plot_losses
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -12,3 +14,29 @@ def test_a_loss_curve_is_a_picture(tmp_path, valid):
     history = [{"step": 10 * i, "loss": 4 - i / 10} | ({"valid": 4.1 - i / 10} if valid else {}) for i in range(1, 6)]
     plot_losses(history, tmp_path / "loss.png", "character", 65)
     assert (tmp_path / "loss.png").read_bytes().startswith(PNG)
+
+
+@pytest.fixture
+def axes(monkeypatch):
+    """The axes of every figure that would have been saved."""
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure.axes[0]))
+    return drawn
+
+
+def test_the_loss_curve_shows_the_history_and_names_the_best(axes):
+    valid = {10: 4.0, 20: 3.5, 30: 3.7}
+    history = [{"step": 0, "loss": 4.2}] + [{"step": s, "loss": 4 - s / 100, "valid": v} for s, v in valid.items()]
+    plot_losses(history, "loss.png", "word", 65)
+    guessing, training, validation = axes[0].get_lines()
+    assert list(guessing.get_ydata()) == [np.log(65)] * 2
+    assert training.get_xydata().tolist() == [[row["step"], row["loss"]] for row in history]
+    assert validation.get_xydata().tolist() == [[10, 4.0], [20, 3.5], [30, 3.7]]
+    assert validation.get_label() == "validation, best 3.500 at step 20"
+
+
+def test_the_confusion_matrix_has_true_speakers_as_rows(axes):
+    plot_confusion(np.array([[5, 1, 0], [0, 2, 3], [0, 0, 4]]), ["Anna", "Bert", "Carl"], "confusion.png")
+    texts = {text.get_position(): text.get_text() for text in axes[0].texts}
+    assert texts == {(0, 0): "5", (1, 0): "1", (1, 1): "2", (2, 1): "3", (2, 2): "4"}  # (column, row)
+    assert axes[0].get_title() == "11 of 15 right"

@@ -41,10 +41,20 @@ def test_top_k_and_top_p_keep_the_most_probable():
     )
 
 
+def test_top_p_keeps_no_more_than_it_needs():
+    assert frequencies(np.zeros(2), 50, temperature=1, top_p=0.5).tolist() == [1, 0]
+
+
+def test_top_p_is_a_share_of_what_top_k_left():
+    logits = np.log(np.array([0.4, 0.3, 0.2, 0.1]))
+    assert frequencies(logits, 50, temperature=1, top_k=2, top_p=0.5).tolist() == [1, 0, 0, 0]  # 0.4 of 0.7
+
+
 def test_temperature_zero_is_argmax_and_a_tiny_one_nearly_so():
     logits = np.array([0.0, 2.0, 1.0])
     for temperature in (0, 1e-300, 1e-3):
         assert frequencies(logits, 50, temperature=temperature).tolist() == [0, 1, 0]
+        assert frequencies(logits.astype(np.float32), 50, temperature=temperature).tolist() == [0, 1, 0]
     np.testing.assert_allclose(frequencies(logits, temperature=np.inf), [1 / 3] * 3, atol=0.015)
 
 
@@ -62,8 +72,13 @@ def test_the_same_seed_draws_the_same_text(model):
 
 def test_an_empty_prime_starts_on_a_new_line(model):
     assert list(sample(model, VOCAB, 3)) == list(sample(model, VOCAB, 3, prime="\n"))
+
+
+def test_where_there_is_no_new_line_the_start_is_random(model):
     no_newline = Vocabulary.from_chars("abcdefgh")
-    assert len(list(sample(model, no_newline, 3, length=5))) == 5
+    model.params["rnn0.Wxh"] *= 10  # what is read first decides what is most probable next
+    drawn = [list(sample(model, no_newline, seed, length=5, temperature=0)) for seed in range(20)]
+    assert {len(tokens) for tokens in drawn} == {5} and len({tokens[0] for tokens in drawn}) > 1
 
 
 def test_words_start_after_a_line_end(model):
@@ -76,6 +91,11 @@ def test_stop_ends_the_text_with_the_stop_string(model):
     stop = whole[200:202]
     assert "".join(sample(model, VOCAB, 5, length=500, temperature=2.0, stop=stop)) == whole[: whole.index(stop) + 2]
     assert "".join(sample(model, VOCAB, 5, length=500, temperature=2.0, stop="never")) == whole
+
+
+def test_the_prime_is_no_part_of_the_stop_string(model):
+    model.params["by"][VOCAB.ids["a"]] = 100  # it writes nothing else
+    assert list(sample(model, VOCAB, 0, prime="b", length=5, stop="ba")) == ["a"] * 5
 
 
 @pytest.mark.parametrize(

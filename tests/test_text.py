@@ -61,6 +61,12 @@ def test_words_round_trip(lines):
     assert vocab.decode(vocab.encode(text)) == text
 
 
+@pytest.mark.parametrize("text", ["a b\n", "\na b", "a\n\nb", "\n"])
+def test_line_ends_come_back_wherever_they_stand(text):
+    vocab = Vocabulary.from_words(text)
+    assert vocab.decode(vocab.encode(text)) == text
+
+
 def test_words_are_sorted_by_frequency_and_cut():
     text = "b a c b\nb a d\n"
     assert Vocabulary.from_words(text).tokens == ["b", "<eos>", "a", "c", "d"]
@@ -71,6 +77,8 @@ def test_words_are_sorted_by_frequency_and_cut():
     assert Vocabulary.from_words(text, max_size=99).tokens == ["b", "<eos>", "a", "c", "d", "<unk>"]
     # A text that brings its own <unk>, as the Penn Treebank does, keeps one of it.
     assert Vocabulary.from_words("<unk> a <unk> b b b c", max_size=3).tokens == ["b", "a", "<unk>"]
+    # And where all its words fit, it keeps its place.
+    assert Vocabulary.from_words("<unk> a <unk> b <unk> c", max_size=4).tokens == ["<unk>", "a", "b", "c"]
 
 
 def test_unknown_tokens_are_named():

@@ -82,10 +82,22 @@ def test_there_and_back_changes_nothing(cell, options, rng):
         assert back.params[name].dtype == np.float32 and not np.shares_memory(back.params[name], p)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("options", [{}, {"embedding_size": 3}, {"embedding_size": 4, "tie_weights": True}])
+def test_no_memory_is_shared_in_either_direction(cell, options):
+    model = LanguageModel.init(ModelConfig(cell, 7, 4, **options), 0)
+    state_dict = to_torch_state_dict(model)
+    back = from_torch_state_dict(model.config, state_dict)
+    for array in state_dict.values():
+        assert not any(np.shares_memory(array, p) for p in (*model.params.values(), *back.params.values()))
+
+
 def test_a_state_dict_that_does_not_fit_is_named():
     state_dict = to_torch_state_dict(LanguageModel.init(config_of("gru"), 0))
     with pytest.raises(ValueError, match=r"does not fit the config: \['rnn.weight_hh_l1'\] differ"):
         from_torch_state_dict(config_of("gru"), {n: a for n, a in state_dict.items() if n != "rnn.weight_hh_l1"})
+    with pytest.raises(ValueError, match=r"does not fit the config: \['rnn.weight_hh_l2'\] differ"):
+        from_torch_state_dict(config_of("gru"), state_dict | {"rnn.weight_hh_l2": np.ones((12, 4))})
     with pytest.raises(ValueError, match=r"rnn.weight_ih_l0 must have shape \(16, 3\), got \(12, 3\)"):
         from_torch_state_dict(config_of("lstm"), state_dict)
 

@@ -45,11 +45,29 @@ def test_one_step_is_what_the_parts_say():
 
 def test_the_same_seed_gives_the_same_bytes():
     runs = []
-    for _ in range(2):
-        trainer = make_trainer(dropout=0.3, rng=5)
+    for seed in (5, 5, 6):  # of the dropout masks; the model's own is always the same
+        trainer = make_trainer(dropout=0.3, rng=seed)
         losses = [report.loss for report in trainer.steps(60)]
         runs.append((losses, [p.tobytes() for p in trainer.model.params.values()]))
     assert runs[0] == runs[1]
+    assert all(mine != other for mine, other in zip(runs[0], runs[2], strict=True))
+
+
+def test_every_step_draws_dropout_masks_of_its_own():
+    trainer = make_trainer(dropout=0.5, rng=3)
+    model, rng, optimizer = LanguageModel.init(trainer.model.config, 0), np.random.default_rng(3), Adagrad(0.1)
+    state, expected = model.zero_state(4), []
+    for x, y in list(minirnn.stream_batches(IDS, 4, 10))[:3]:
+        loss, grads, state = model.loss_and_grads(x, y, state, rng)
+        optimizer.step(model.params, grads)
+        expected.append(loss)
+    assert [report.loss for report in trainer.steps(3)] == expected
+
+
+def test_the_sum_is_minimized_where_it_is_asked_for():
+    (mean,), (total,) = make_trainer().steps(1), make_trainer(reduction="sum").steps(1)
+    assert total.loss == pytest.approx(10 * mean.loss)
+    assert total.gradient_norm == pytest.approx(10 * mean.gradient_norm)
 
 
 def test_steps_may_be_taken_in_pieces():
@@ -94,6 +112,18 @@ def test_smooth_loss_starts_at_guessing_and_follows():
         assert report.smooth_loss == pytest.approx(expected)
 
 
+def test_the_smoothed_loss_remembers_a_hundred_steps():
+    assert make_trainer().smoothing == 0.99
+
+
+def test_speed_and_time_left_are_averages_since_the_start(monkeypatch):
+    seconds = iter([0.0, 2.0, 4.0, 8.0])
+    monkeypatch.setattr("minirnn.train.time.perf_counter", lambda: next(seconds))
+    reports = list(make_trainer().steps(3))  # 4 sequences x 10 tokens each
+    assert [report.tokens_per_second for report in reports] == [40 / 2, 80 / 4, 120 / 8]
+    assert [report.seconds_left for report in reports] == [4.0, 2.0, 0.0]
+
+
 def test_a_report_counts_steps_epochs_and_time():
     reports = list(make_trainer().steps(3))
     n = make_trainer().batches_per_epoch
@@ -113,6 +143,14 @@ def test_divergence_stops_before_the_parameters_are_updated():
         next(trainer.steps(1))
     assert trainer.step == 3
     assert all((trainer.model.params[name] == p).all() for name, p in before.items())
+
+
+def test_a_loss_that_is_no_number_stops_even_with_finite_gradients(monkeypatch):
+    trainer = make_trainer()
+    original = trainer.model.loss_and_grads
+    monkeypatch.setattr(trainer.model, "loss_and_grads", lambda *args: (np.float32(np.nan), *original(*args)[1:]))
+    with pytest.raises(FloatingPointError, match=r"diverged at step 1: loss nan, gradient norm \d"):
+        next(trainer.steps(1))
 
 
 def test_a_rate_that_is_far_too_large_diverges_with_a_sentence():

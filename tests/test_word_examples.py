@@ -1,11 +1,14 @@
 """The word model and the speaker classifier from their command lines."""
 
+import math
 import re
 import sys
 import threading
-from contextlib import contextmanager
+from collections import Counter
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 import who_said_it
 import word_ptb
@@ -13,7 +16,11 @@ import word_ptb
 import minirnn
 
 PNG = b"\x89PNG\r\n\x1a\n"
-LINES = " the cat sat on the mat \n a dog sat by <unk> door \n the dog saw a cat \n"
+TREEBANK = {
+    "train": " the cat sat on the mat \n a dog sat by <unk> door \n the dog saw a cat \n" * 60,
+    "valid": " the mat sat on a cat \n a door saw \n" * 20,
+    "test": " by the dog sat a <unk> zebra \n" * 20,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +36,8 @@ def treebank(tmp_path):
     """A folder with files named as the Penn Treebank's."""
     folder = tmp_path / "data"
     folder.mkdir()
-    for part, times in (("train", 60), ("valid", 20), ("test", 20)):
-        (folder / f"ptb.{part}.txt").write_text(LINES * times)
+    for part, text in TREEBANK.items():
+        (folder / f"ptb.{part}.txt").write_text(text)
     return folder
 
 
@@ -65,6 +72,62 @@ def test_the_published_numbers_are_the_defaults():
     assert [m["clip_norm"] for m in (small, medium, large)] == [5, 5, 10]
     assert [m["epochs"] for m in (small, medium, large)] == [13, 39, 55]
     assert [m["constant_epochs"] for m in (small, medium, large)] == [4, 6, 14]
+    assert [m["decay"] for m in (small, medium, large)] == [0.5, 0.8, 1 / 1.15]
+    assert [(m["cell"], m["layers"], m["learning_rate"]) for m in (small, medium, large)] == [("lstm", 2, 1.0)] * 3
+    assert word_ptb.BATCH_SIZE == 20
+
+
+def test_tanh_is_small_with_another_cell_and_rate():
+    assert word_ptb.MODELS["tanh"] == word_ptb.MODELS["small"] | {"cell": "rnn", "layers": 1, "learning_rate": 0.1}
+
+
+@pytest.mark.parametrize("name", word_ptb.MODELS)
+def test_the_trainer_gets_what_the_configuration_says(treebank, tiny, trainers, name):
+    assert word_ptb.main(["--data_path", str(treebank), "--model", name, "--epochs", "1"]) == 0
+    (trainer,), setup = trainers, word_ptb.MODELS[name]
+    assert (trainer.reduction, trainer.clip_norm) == ("sum", setup["clip_norm"])
+    assert trainer.x.shape[1:] == (5, 20)
+    config = trainer.model.config
+    assert (config.cell, config.layers, config.dropout) == (setup["cell"], setup["layers"], setup["dropout"])
+    for parameter, p in trainer.initial.items():
+        if parameter.split(".")[-1].startswith("b"):
+            assert not p.any(), parameter
+        else:
+            assert 0.8 * setup["init"] < abs(p).max() <= setup["init"] * (1 + 1e-6), parameter
+            assert abs(p.mean()) < 0.2 * setup["init"], parameter
+
+
+def test_each_part_is_scored_on_its_own_text(treebank, tiny, tmp_path, capsys):
+    assert word_ptb.main(["--data_path", str(treebank), "--epochs", "2", "--seed", "3"]) == 0
+    out = capsys.readouterr().out
+    model, vocab = minirnn.load_model(tmp_path / "runs/ptb-small/model.npz")
+    assert set(vocab.tokens) == {*TREEBANK["train"].split(), "<eos>"}  # of the training text alone
+    for printed, part in (("best valid", "valid"), ("test", "test")):
+        nats, _ = minirnn.evaluate(model, vocab.encode(TREEBANK[part]), batch_size=20)
+        assert f"{printed} perplexity {math.exp(nats):.2f}" in out
+    assert vocab.join(minirnn.sample(model, vocab, 3, length=60, temperature=0.8)) in out
+
+
+def test_the_best_model_is_kept_and_scored(treebank, tiny, tmp_path, monkeypatch, capsys):
+    nats, seen = iter([1.5, 0.5, 1.0, 0.7]), []  # after three epochs, and of the test text
+
+    def evaluate(model, *_, **__):
+        seen.append(model.params["Why"].copy())
+        return next(nats), 0.5
+
+    monkeypatch.setattr(minirnn, "evaluate", evaluate)
+    assert word_ptb.main(["--data_path", str(treebank), "--epochs", "3"]) == 0
+    out = capsys.readouterr().out
+    assert f"best valid perplexity {math.exp(0.5):.2f}" in out and f"test perplexity {math.exp(0.7):.2f}" in out
+    best = minirnn.load_model(tmp_path / "runs/ptb-small/model.npz")[0].params["Why"]
+    assert [(Why == best).all() for Why in seen] == [False, True, False, True]
+
+
+def test_the_seed_decides_the_weights(treebank, tiny, trainers):
+    for seed in ("1", "1", "2"):
+        assert word_ptb.main(["--data_path", str(treebank), "--epochs", "1", "--seed", seed]) == 0
+    first, again, other = (trainer.initial["Why"] for trainer in trainers)
+    assert (first == again).all() and (first != other).any()
 
 
 def test_without_the_test_file_there_is_no_test_score(treebank, tiny, capsys):
@@ -169,6 +232,18 @@ def test_without_the_treebank_it_reads_what_the_character_example_reads(tiny, ca
     assert word_ptb.main(["--offline", "--epochs", "1"]) == 0
     out = capsys.readouterr().out
     assert "play.txt" in out and "no --data_path names the Penn Treebank" in out and "valid" in out
+
+
+def test_without_the_treebank_the_end_of_the_text_validates(monkeypatch):
+    """And the vocabulary is what the training text has twice, <eos> and <unk>."""
+    train = "a a b b c\n" + "".join(f"once{i} a\n" for i in range(8))
+    monkeypatch.setattr(word_ptb, "find_text", lambda *_, **__: (train + "the end\n", "a text"))
+    parts, *_, size = word_ptb.read_parts(word_ptb.parse_arguments(["--offline"]))
+    assert parts == {"train": train, "valid": "the end\n"} and size == len({"a", "b", "<eos>", "<unk>"})
+
+
+def test_the_treebank_has_ten_thousand_words(treebank):
+    assert word_ptb.read_parts(word_ptb.parse_arguments(["--data_path", str(treebank)]))[-1] == 10_000
 
 
 def test_data_path_may_come_from_the_environment(treebank, tiny, monkeypatch, capsys):
@@ -286,3 +361,102 @@ def test_a_large_cast_does_not_make_a_huge_picture(tmp_path, monkeypatch, capsys
     ((shape, names),) = drawn
     assert shape == (30, 30) and len(names) == 30
     assert "confusion.png (the 30 who speak most)" in capsys.readouterr().out
+
+
+# Anna speaks twice as often as Bert. Each speech has a word of its own, and those that are tested on a common one.
+UNEVEN = "".join(
+    f"{name}:\n{words}, {name}{i}{' secret' if i % 5 == 0 else ''}.\n\n"
+    for name, words, speeches in (("ANNA", "I love the sea", 20), ("BERT", "Give me bread", 10))
+    for i in range(speeches)
+)
+
+
+@pytest.fixture
+def uneven(tmp_path):
+    (tmp_path / "script.txt").write_text(UNEVEN)
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """What the classifier is trained on: itself, ids, labels, lengths and the generator of its dropout masks."""
+    seen, original = [], minirnn.SequenceClassifier.loss_and_grads
+
+    def spy(model, x, labels, lengths, rng=None):
+        seen.append((model, x, labels, lengths, rng))
+        return original(model, x, labels, lengths, rng)
+
+    monkeypatch.setattr(minirnn.SequenceClassifier, "loss_and_grads", spy)
+    return seen
+
+
+def test_every_fifth_speech_of_each_is_kept_for_the_test():
+    speeches = [("A", str(i)) for i in range(11)] + [("B", str(i)) for i in range(10)]
+    train, test = who_said_it.split(speeches, ["A", "B"])
+    assert test == [("A", "0"), ("A", "5"), ("A", "10"), ("B", "0"), ("B", "5")]
+    assert sorted(train + test) == sorted(speeches)  # each in one of the two
+
+
+def test_speakers_are_those_who_speak_most_in_that_order():
+    counts = Counter(Dora=7, Bert=12, Carl=20, Anna=30)
+    assert who_said_it.choose_speakers(counts, None, 10) == ["Anna", "Carl", "Bert"]
+    assert who_said_it.choose_speakers(counts, None, 2) == ["Anna", "Carl"]
+    assert who_said_it.choose_speakers(counts, ["Dora", "Anna"], 10) == ["Anna", "Dora"]
+
+
+def test_as_many_speakers_as_asked_for(tmp_path, capsys):
+    (tmp_path / "script.txt").write_text(UNEVEN + UNEVEN.replace("ANNA", "CARL").replace("BERT", "DORA"))
+    assert who_said_it.main([*QUICK, "--speakers", "2"]) == 0
+    assert "data: 32 speeches to learn from, 8 to test, 2 speakers" in capsys.readouterr().out
+
+
+def test_only_words_seen_twice_in_training_are_known(uneven, capsys):
+    assert who_said_it.main(QUICK) == 0
+    # i love the sea give me bread , . <unk>, but not secret
+    assert "model: 1 x 4 lstm, 10 words" in capsys.readouterr().out
+
+
+def test_guesses_are_counted_under_the_true_speaker(uneven, monkeypatch, capsys):
+    """A model that always says Anna: rows are true speakers, and it is as good as the baseline."""
+    counts = []
+    monkeypatch.setattr(who_said_it, "plot_confusion", lambda confusion, *_: counts.extend(confusion.tolist()))
+    monkeypatch.setattr(minirnn.SequenceClassifier, "predict", lambda _, x, lengths: np.zeros(len(lengths), int))
+    assert who_said_it.main(QUICK) == 0
+    assert counts == [[4, 0], [2, 0]]
+    expected = "accuracy on unseen speeches 0.667; always naming the most frequent speaker 0.667"
+    assert expected in capsys.readouterr().out
+
+
+def test_a_speech_is_cut_after_its_first_words(uneven, batches):
+    assert who_said_it.main([*QUICK, "--length", "1"]) == 0
+    for _, x, labels, _, _ in batches:
+        assert len(x) == 1
+        anna, bert = (set(x[0][labels == label].tolist()) for label in (0, 1))
+        assert len(anna) == len(bert) == 1 and anna != bert  # "i" and "give"
+
+
+def test_speeches_are_shuffled_and_dropped_from(uneven, batches):
+    assert who_said_it.main([*QUICK, "--epochs", "2"]) == 0  # of one batch each
+    (model, _, first, _, rng), (_, _, second, _, _) = batches
+    assert sorted(first) == sorted(second) == [0] * 16 + [1] * 8
+    assert first.tolist() not in (sorted(first), second.tolist())
+    assert rng is not None and model.config.dropout == 0.7
+
+
+def test_the_rate_falls_but_the_last_epoch_still_learns(uneven, monkeypatch):
+    rates, original = [], minirnn.Adam.step
+
+    def spy(optimizer, params, grads):
+        rates.append(optimizer.learning_rate)
+        original(optimizer, params, grads)
+
+    monkeypatch.setattr(minirnn.Adam, "step", spy)
+    assert who_said_it.main([*QUICK, "--epochs", "2", "--learning-rate", "0.008"]) == 0
+    assert rates == pytest.approx([0.008, 0.004])
+
+
+def test_an_interrupt_ends_after_the_epoch(uneven, batches, monkeypatch):
+    asked = threading.Event()
+    asked.set()
+    monkeypatch.setattr(minirnn, "catch_interrupt", lambda: nullcontext(asked))
+    assert who_said_it.main([*QUICK, "--epochs", "9"]) == 130
+    assert len(batches) == 1
