@@ -9,6 +9,7 @@ The functions of the solution, below, are those of this package under the names 
 implementation that could drift away.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
@@ -18,7 +19,7 @@ import numpy as np
 
 from minirnn import gru, lstm, ops, optim, rnn
 from minirnn.checks import Array, Params
-from minirnn.diagnosis import TARGETS, Target, adagrad_step, draw_cell
+from minirnn.diagnosis import TARGETS, Target, adagrad_step, draw_cell, draw_softmax
 from minirnn.gradcheck import GradientReport, check_layer, leaves, same
 from minirnn.sample import choose
 from minirnn.student import Foreign, StudentError
@@ -57,7 +58,7 @@ def sample_token(logits: Array, temperature: float, rng: np.random.Generator) ->
 
 # --- how it is graded -------------------------------------------------------------------------------
 
-Findings = Iterator[tuple[str, str]]  # property, and one sentence if it is not as it should be
+Verdicts = Iterator[tuple[str, str]]  # property, and one sentence if it is not as it should be
 
 
 class ComplaintError(Exception):
@@ -71,7 +72,7 @@ class Exercise:
     name: str
     part: int
     points: dict[str, int]  # of each property
-    examine: Callable[[Callable[..., Any]], Findings]
+    examine: Callable[[Callable[..., Any]], Verdicts]
     target: Target | None = None  # for the diagnosis of wrong numbers
 
 
@@ -124,10 +125,10 @@ def kind_of(value: Any) -> str:
     return f"an object of type {value.kind}" if isinstance(value, Foreign) else str(value)
 
 
-def examine_forward(cell: ModuleType) -> Callable[[Callable[..., Any]], Findings]:
+def examine_forward(cell: ModuleType) -> Callable[[Callable[..., Any]], Verdicts]:
     """How the forward pass of a cell over a sequence is graded."""
 
-    def examine(forward: Callable[..., Any]) -> Findings:
+    def examine(forward: Callable[..., Any]) -> Verdicts:
         states = ("h", "c")[: len(cell.zero_state(1, 1))]
         problems = [draw_cell(cell, np.random.default_rng(n), n) for n in range(2)]
         params, x, state = problems[0]
@@ -135,7 +136,7 @@ def examine_forward(cell: ModuleType) -> Callable[[Callable[..., Any]], Findings
         wrong_h = wrong_state = wrong_cache = changed = ""
         for problem in problems:
             h, final, cache = cell.forward(*problem)
-            arguments = copies(problem)
+            arguments = copy.deepcopy(problem)
             given_h, given_state, given_cache = unpack(forward(*arguments), "h", "state", "cache")
             wrong_h = wrong_h or differs("h", given_h, h)
             wrong_state = wrong_state or no_state(given_state, states)
@@ -170,34 +171,35 @@ def cache_fault(cell: ModuleType, given: Any, expected: tuple) -> str:
     return "" if fits else "the cache does not hold what the handout lists: a backward pass goes wrong with it"
 
 
-def examine_backward(cell: ModuleType) -> Callable[[Callable[..., Any]], Findings]:
+def examine_backward(cell: ModuleType) -> Callable[[Callable[..., Any]], Verdicts]:
     """How the backward pass of a cell over a sequence is graded."""
 
-    def examine(backward: Callable[..., Any]) -> Findings:
-        reports = []
-        for number in range(2):
+    def examine(backward: Callable[..., Any]) -> Verdicts:
+        def report(number: int) -> GradientReport:
             params, x, state = draw_cell(cell, np.random.default_rng(number), number)
-            names = [*params, "x", *("h0", "c0")[: len(state)]]
+            states = ("h0", "c0")[: len(state)]
+            inputs = params | {"x": x} | dict(zip(states, state, strict=True))
 
-            def forward(*arrays: Array, names: list[str] = names, params: Params = params) -> tuple:
-                given = dict(zip(names, arrays, strict=True))
-                h, final, cache = cell.forward({n: given[n] for n in params}, given["x"], arrays[len(params) + 1 :])
+            def forward(*arrays: Array) -> tuple:
+                given = dict(zip(inputs, arrays, strict=True))
+                start = tuple(given[name] for name in states)
+                h, final, cache = cell.forward({name: given[name] for name in params}, given["x"], start)
                 return (h, *final), cache
 
-            def answer(dout: tuple, cache: tuple, names: list[str] = names, params: Params = params) -> Params:
+            def answer(dout: tuple, cache: tuple) -> Params:
                 dx, dstate, grads = unpack(backward(dout[0], cache, dout[1:]), "dx", "dstate", "grads")
-                if fault := no_state(dstate, tuple(f"d{n}" for n in names[len(params) + 1 :])):
+                if fault := no_state(dstate, tuple(f"d{name}" for name in states)):
                     raise ComplaintError(fault)
-                grads = entries(grads, "grads", params)
-                return dict(zip(names, (*(grads[n] for n in params), dx, *dstate), strict=True))
+                return entries(grads, "grads", params) | {"x": dx} | dict(zip(states, dstate, strict=True))
 
-            reports.append(check_layer(forward, answer, dict(zip(names, (*params.values(), x, *state), strict=True))))
-        yield from report_findings(reports)
+            return check_layer(forward, answer, inputs)
+
+        yield from report_findings([report(number) for number in range(2)])
 
     return examine
 
 
-def report_findings(reports: list[GradientReport]) -> Findings:
+def report_findings(reports: list[GradientReport]) -> Verdicts:
     """Each gradient under the name of what it is the gradient of, then what else must hold."""
     found: dict[str, str] = {}
     for report in reports:
@@ -210,12 +212,12 @@ def report_findings(reports: list[GradientReport]) -> Findings:
         yield (name if name in ("pure", "linear") else f"d{name}"), sentence
 
 
-def examine_step_forward(forward: Callable[..., Any]) -> Findings:
+def examine_step_forward(forward: Callable[..., Any]) -> Verdicts:
     """How one step of the tanh cell is graded."""
     wrong_h = wrong_cache = changed = ""
     for number in range(2):
         params, x, (h,) = draw_cell(rnn, np.random.default_rng(number), number)
-        arguments = copies((params, x[0], h))
+        arguments = copy.deepcopy((params, x[0], h))
         expected, cache = rnn_step_forward(params, x[0], h)
         given, given_cache = unpack(forward(*arguments), "h", "cache")
         wrong_h = wrong_h or differs("h", given, expected)
@@ -238,31 +240,30 @@ def step_cache_fault(given: Any, expected: tuple) -> str:
     return "the cache must be the tuple (params, x, h, next h)"
 
 
-def examine_step_backward(backward: Callable[..., Any]) -> Findings:
+def examine_step_backward(backward: Callable[..., Any]) -> Verdicts:
     """How the way back through one step is graded."""
-    reports = []
-    for number in range(2):
-        params, x, (h,) = draw_cell(rnn, np.random.default_rng(number), number)
 
-        def forward(*arrays: Array, params: Params = params) -> tuple:
-            return rnn_step_forward(dict(zip(params, arrays[:-2], strict=True)), *arrays[-2:])
+    def report(number: int) -> GradientReport:
+        params, x, h = draw_step(np.random.default_rng(number), number)
 
-        def answer(dout: Array, cache: tuple, params: Params = params) -> list:
+        def forward(*arrays: Array) -> tuple:
+            return rnn_step_forward(dict(zip(params, arrays, strict=False)), *arrays[-2:])
+
+        def answer(dout: Array, cache: tuple) -> Params:
             dx, dh, grads = unpack(backward(dout, cache), "dx", "dh", "grads")
-            grads = entries(grads, "grads", params)
-            return [*(grads[n] for n in params), dx, dh]
+            return entries(grads, "grads", params) | {"x": dx, "h": dh}
 
-        reports.append(check_layer(forward, answer, params | {"x": x[0], "h": h}))
-    yield from report_findings(reports)
+        return check_layer(forward, answer, params | {"x": x, "h": h})
+
+    yield from report_findings([report(number) for number in range(2)])
 
 
-def examine_softmax(function: Callable[..., Any]) -> Findings:
+def examine_softmax(function: Callable[..., Any]) -> Verdicts:
     """How loss and gradient of the softmax are graded."""
-    rng = np.random.default_rng(0)
     wrong_loss = wrong_gradient = changed = ""
-    for V, N in ((5, 7), (6, 6)):
-        problem = (rng.normal(0, 2, (V, N)), rng.integers(0, V, N))
-        arguments = copies(problem)
+    for number in range(2):
+        problem = draw_softmax(np.random.default_rng(number), number)[:2]
+        arguments = copy.deepcopy(problem)
         loss, dlogits = unpack(function(*arguments), "loss", "dlogits")
         expected, gradient = softmax_cross_entropy(*problem)
         wrong_loss = wrong_loss or differs("loss", loss, float(expected))
@@ -279,10 +280,10 @@ def examine_softmax(function: Callable[..., Any]) -> Findings:
     yield "pure", changed
 
 
-def examine_clip_value(function: Callable[..., Any]) -> Findings:
+def examine_clip_value(function: Callable[..., Any]) -> Verdicts:
     """How element-wise clipping is graded."""
     grads = {"W": np.array([[-7.0, 0.5], [5.0, 9.0]]), "b": np.array([[1.0], [-5.5]])}
-    before = copies(grads)
+    before = copy.deepcopy(grads)
     function(grads, 5.0)
     wrong = differs("W", grads["W"], np.array([[-5.0, 0.5], [5.0, 5.0]])) or differs(
         "b", grads["b"], np.array([[1.0], [-5.0]])
@@ -292,26 +293,26 @@ def examine_clip_value(function: Callable[..., Any]) -> Findings:
     yield "clipped", wrong
 
 
-def examine_clip_norm(function: Callable[..., Any]) -> Findings:
+def examine_clip_norm(function: Callable[..., Any]) -> Verdicts:
     """How clipping by the global norm is graded."""
     large = {"W": np.array([[3.0, 0.0], [0.0, 4.0]]), "b": np.array([[12.0], [0.0]])}  # norm 13
-    grads = copies(large)
+    grads = copy.deepcopy(large)
     yield "norm", differs("the norm", function(grads, 6.5), 13.0)
     wrong = differs("W", grads["W"], large["W"] / 2) or differs("b", grads["b"], large["b"] / 2)
     yield "scaled", "nothing was clipped: write into the arrays of grads, in place" if same(grads, large) else wrong
-    grads = copies(large)
+    grads = copy.deepcopy(large)
     function(grads, 20.0)
     yield "untouched", "" if same(grads, large) else "gradients whose norm is below the limit must stay as they are"
 
 
-def examine_adagrad(function: Callable[..., Any]) -> Findings:
+def examine_adagrad(function: Callable[..., Any]) -> Verdicts:
     """How a step of Adagrad is graded."""
     rng = np.random.default_rng(0)
     shapes = {"W": (3, 2), "b": (3, 1)}
     params, grads = ({name: rng.standard_normal(shape) for name, shape in shapes.items()} for _ in range(2))
     memory = {name: rng.uniform(0, 1, shape) for name, shape in shapes.items()}
     grads["b"][0], memory["b"][0] = 1e-5, 0.0
-    expected, given = copies((params, grads, memory)), copies((params, grads, memory))
+    expected, given = copy.deepcopy((params, grads, memory)), copy.deepcopy((params, grads, memory))
     wrong_memory = wrong_params = ""
     for step in (1, 2):
         adagrad_step(expected[0], expected[1], expected[2], 0.1)
@@ -326,7 +327,7 @@ def examine_adagrad(function: Callable[..., Any]) -> Findings:
     yield "pure", "" if same(given[1], grads) else "it changes the gradients: copy before writing"
 
 
-def examine_sampling(function: Callable[..., Any]) -> Findings:
+def examine_sampling(function: Callable[..., Any]) -> Verdicts:
     """How sampling is graded: by what comes out often, since everybody draws differently."""
     logits = np.array([1.0, 3.0, -1.0, 2.5, 0.0])
 
@@ -344,7 +345,7 @@ def examine_sampling(function: Callable[..., Any]) -> Findings:
     ids, fault = draw(0.0, 20)
     yield "argmax", fault or ("" if (ids == 1).all() else "at temperature 0 the most probable id must come, always")
     for name, temperature in (("softmax", 1.0), ("temperature", 2.0)):
-        count = 2000
+        count = 1000
         ids, fault = draw(temperature, count)
         p = np.exp(logits / temperature) / np.exp(logits / temperature).sum()
         shares = np.bincount(ids, minlength=len(p)) / count
@@ -364,15 +365,6 @@ def examine_sampling(function: Callable[..., Any]) -> Findings:
     )
 
 
-def copies(tree: Any) -> Any:
-    """The same nested tuples and dicts with copies of all arrays."""
-    if isinstance(tree, dict):
-        return {key: copies(branch) for key, branch in tree.items()}
-    if isinstance(tree, tuple):
-        return tuple(copies(branch) for branch in tree)
-    return tree.copy() if isinstance(tree, np.ndarray) else tree
-
-
 def draw_step(rng: np.random.Generator, number: int) -> tuple:
     """Arguments of a step of the tanh cell."""
     params, x, (h,) = draw_cell(rnn, rng, number)
@@ -383,12 +375,6 @@ def draw_step_backward(rng: np.random.Generator, number: int) -> tuple:
     """Arguments of the way back through it."""
     h, cache = rnn_step_forward(*draw_step(rng, number))
     return rng.standard_normal(h.shape), cache
-
-
-def draw_softmax(rng: np.random.Generator, number: int) -> tuple:
-    """Logits and targets."""
-    V, N = ((5, 7), (6, 6), (4, 9), (5, 5))[number]
-    return rng.normal(0, 2, (V, N)), rng.integers(0, V, N)
 
 
 SEQUENCE = {"h": 4, "state": 2, "cache": 1, "pure": 1}
@@ -417,7 +403,7 @@ EXERCISES = {
             1,
             {"loss": 3, "dlogits": 4, "stable": 2, "pure": 1},
             examine_softmax,
-            Target(softmax_cross_entropy, draw_softmax),
+            Target(softmax_cross_entropy, lambda rng, number: draw_softmax(rng, number)[:2]),
         ),
         Exercise("clip_value", 1, {"clipped": 2}, examine_clip_value, TARGETS["optim.clip_value"]),
         Exercise(
@@ -436,3 +422,8 @@ EXERCISES = {
         Exercise("lstm_backward", 2, BACKWARD | {"dc0": 2}, examine_backward(lstm), TARGETS["lstm.backward"]),
     )
 }
+
+
+def exercises(part: int | None) -> list[Exercise]:
+    """Those of one part, or of both."""
+    return [exercise for exercise in EXERCISES.values() if part in (None, exercise.part)]

@@ -11,6 +11,7 @@ lets complex numbers through, as every forward pass of this package does.
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,28 +30,38 @@ def complex_slope(loss_fn: LossFunction, params: Params, name: str, v: Array, h:
         warnings.simplefilter("error", np.exceptions.ComplexWarning)
         try:
             loss = loss_fn(shifted)
-        except (TypeError, ValueError, np.exceptions.ComplexWarning) as error:
-            raise ValueError(f"the function is not complex-safe: {error}; use numerical_gradient") from error
+        except Exception as error:  # with real numbers it does not raise
+            reason = str(error) or type(error).__name__
+            raise ValueError(f"the function is not complex-safe: {reason}; use numerical_gradient") from error
     if not np.iscomplexobj(loss):
         raise ValueError("the function returned a real number for complex parameters; use numerical_gradient")
     return float(np.imag(loss)) / h
 
 
-def central_slope(loss_fn: LossFunction, params: Params, name: str, v: Array, eps: float = 1e-4) -> tuple[float, float]:
-    """The same slope without complex numbers, and how far it is to be doubted.
+@dataclass(frozen=True)
+class Central:
+    """A slope by central differences, and how far it is to be trusted."""
 
-    Steps of eps and 2 eps are combined so that the first error term cancels (Richardson, 1911). The doubt is what the
-    two disagree by, rounding, and the jump of the slope if there is a kink: over 2 eps a smooth function bends twice
-    as much as over eps, at a kink it bends just as much.
+    slope: float
+    doubt: float  # what two lengths of the step disagree by, and rounding
+    jump: float  # of the slope, if there is a kink; else 0
+
+
+def central_slope(loss_fn: LossFunction, params: Params, name: str, v: Array, eps: float = 1e-4) -> Central:
+    """The same slope without complex numbers.
+
+    Steps of eps and 2 eps are combined so that the first error term cancels (Richardson, 1911). Over 2 eps a smooth
+    function bends twice as much as over eps; at a kink it bends just as much, and that tells them apart.
     """
     e = eps / max(1.0, float(np.linalg.norm(v)))
-    f0, f1, f_1, f2, f_2 = (
-        float(np.real(loss_fn(copied(params) | {name: params[name] + k * e * v}))) for k in (0, 1, -1, 2, -2)
-    )
-    near, far = (f1 - f_1) / (2 * e), (f2 - f_2) / (4 * e)
-    jump = 2 * (f1 - 2 * f0 + f_1) / e - (f2 - 2 * f0 + f_2) / (2 * e)
-    rounding = 1e-14 * max(map(abs, (f0, f2, f_2))) / e
-    return (4 * near - far) / 3, abs(near - far) + abs(jump) + rounding
+    with np.errstate(all="ignore"):  # a step may leave the domain of the function
+        center, right, left, right2, left2 = (
+            float(np.real(loss_fn(copied(params) | {name: params[name] + k * e * v}))) for k in (0, 1, -1, 2, -2)
+        )
+        near, far = (right - left) / (2 * e), (right2 - left2) / (4 * e)
+        rounding = 1e-14 * max(map(abs, (center, right2, left2))) / e
+        jump = abs(2 * (right - 2 * center + left) / e - (right2 - 2 * center + left2) / (2 * e))
+        return Central((4 * near - far) / 3, abs(near - far) + rounding, jump if jump > 4 * rounding else 0.0)
 
 
 def complex_step_gradient(loss_fn: LossFunction, params: Params, h: float = 1e-30) -> Params:
@@ -71,7 +82,7 @@ def complex_step_gradient(loss_fn: LossFunction, params: Params, h: float = 1e-3
         If a parameter is not float64, or the function drops the imaginary part (it writes into a float array, say):
         then use :func:`numerical_gradient`.
     """
-    return every_entry(lambda name, v: complex_slope(loss_fn, params, name, v, h), params)
+    return entry_by_entry(lambda name, v: complex_slope(loss_fn, params, name, v, h), params)
 
 
 def numerical_gradient(loss_fn: LossFunction, params: Params, eps: float = 1e-4) -> Params:
@@ -79,10 +90,10 @@ def numerical_gradient(loss_fn: LossFunction, params: Params, eps: float = 1e-4)
 
     Arguments as in :func:`complex_step_gradient`, but no complex number is used; nine to twelve digits are right.
     """
-    return every_entry(lambda name, v: central_slope(loss_fn, params, name, v, eps)[0], params)
+    return entry_by_entry(lambda name, v: central_slope(loss_fn, params, name, v, eps).slope, params)
 
 
-def every_entry(slope: Slope, params: Params) -> Params:
+def entry_by_entry(slope: Slope, params: Params) -> Params:
     """Collect the slopes along every single entry of every parameter."""
     check_float64(params)
     gradient = {name: np.empty_like(p) for name, p in params.items()}
@@ -93,11 +104,17 @@ def every_entry(slope: Slope, params: Params) -> Params:
 
 
 def check_float64(params: Params) -> None:
-    """Raise ValueError unless every array is float64, whose digits a check can rely on."""
+    """Raise ValueError unless these are arrays by name, all float64, whose digits a check can rely on."""
+    if not isinstance(params, dict) or not params:
+        raise ValueError(
+            f"what is checked must be a dict of arrays by name, got {type(params).__name__} {params!r:.40}"
+        )
     for name, p in params.items():
         if np.asarray(p).dtype != np.float64:
             dtype = np.asarray(p).dtype
             raise ValueError(f"gradients are checked in float64, but {name} is {dtype}; use astype(np.float64)")
+        if not isinstance(p, np.ndarray | np.generic):
+            raise ValueError(f"{name} must be an array, got {type(p).__name__}; use np.array")
 
 
 def copied(params: Params) -> Params:

@@ -200,9 +200,9 @@ def agree(a: Answer, b: Answer) -> bool:
 
 
 # --- points at which answers are compared -------------------------------------------------------------
-# Of four, two are square, where a transposed matrix still fits, and two are large, where clipping shows. All sizes
-# differ from point to point, so that a factor T is not taken for a factor B or a 3. Weights are around 0.5, states are
-# not zero, tokens repeat: at T = 1, B = 1, or with a zero state, many a mistake cannot be seen.
+# Of four, two are square, where a transposed matrix still fits, and two are large, where clipping shows. T and B differ
+# from point to point, so that a factor T is not taken for a factor B or a 3. Weights have a standard deviation of 0.5,
+# states are not zero, tokens repeat: at T = 1, B = 1, or with a zero state, many a mistake cannot be seen.
 
 SIZES = ((4, 3, 5, 2), (5, 4, 4, 3), (3, 2, 5, 4), (6, 3, 3, 5))  # T, D, H, B
 UPSTREAM = (1, 1, 100, 100)
@@ -264,40 +264,35 @@ def draw_model(rng: np.random.Generator, number: int) -> tuple:
     return model, x, y, model.zero_state(B), int(rng.integers(100)), "mean", lengths
 
 
-TARGETS = {
-    f"{name}.forward": Target(
-        lambda *args, cell=cell: cell.forward(*args), functools.partial(draw_cell, cell), results=2
-    )
-    for name, cell in CELLS.items()
+def draw_linear(rng: np.random.Generator, number: int) -> tuple:
+    """dy (V, N), and the cache (x (D, N), W (V, D))."""
+    _, V, D, N = SIZES[number]
+    return rng.standard_normal((V, N)), (rng.standard_normal((D, N)), rng.standard_normal((V, D)))
+
+
+def draw_embedding(rng: np.random.Generator, number: int) -> tuple:
+    """dx (T, D, B), and the cache: ids (T, B), of which many are equal, and the shape of the table (V, D)."""
+    T, D, _, B = SIZES[number]
+    return rng.standard_normal((T, D, B)), (rng.integers(0, 4, (T, B)), (6, D))
+
+
+PROBLEMS: dict[str, tuple] = {  # how the arguments of a call are drawn and, if not all do, how many results count
+    **{f"{name}.forward": (functools.partial(draw_cell, cell), 2) for name, cell in CELLS.items()},
+    **{f"{name}.backward": (functools.partial(draw_backward, cell),) for name, cell in CELLS.items()},
+    "ops.cross_entropy_forward": (draw_softmax, 1),
+    "ops.cross_entropy_backward": (lambda rng, n: (ops.cross_entropy_forward(*draw_softmax(rng, n))[1],),),
+    "ops.linear_backward": (draw_linear,),
+    "ops.embedding_backward": (draw_embedding,),
+    "optim.clip_value": (lambda rng, n: (draw_grads(rng, n), 1.5),),
+    "optim.clip_norm": (lambda rng, n: (draw_grads(rng, n), 20.0 if n < 2 else 1.5),),
+    "model.LanguageModel.loss_and_grads": (draw_model,),
 }
-TARGETS |= {
-    f"{name}.backward": Target(lambda *args, cell=cell: cell.backward(*args), functools.partial(draw_backward, cell))
-    for name, cell in CELLS.items()
-}
-TARGETS |= {
-    "ops.cross_entropy_forward": Target(lambda *args: ops.cross_entropy_forward(*args), draw_softmax, results=1),
-    "ops.cross_entropy_backward": Target(
-        lambda *args: ops.cross_entropy_backward(*args),
-        lambda rng, number: (ops.cross_entropy_forward(*draw_softmax(rng, number))[1],),
-    ),
-    "ops.linear_backward": Target(
-        lambda *args: ops.linear_backward(*args),
-        lambda rng, number: (
-            rng.standard_normal((SIZES[number][1], 7)),
-            (rng.standard_normal((SIZES[number][2], 7)), rng.standard_normal((SIZES[number][1], SIZES[number][2]))),
-        ),
-    ),
-    "ops.embedding_backward": Target(
-        lambda *args: ops.embedding_backward(*args),
-        lambda rng, number: (
-            rng.standard_normal((5, 3, 4 + number)),
-            (rng.integers(0, 4, (5, 4 + number)), (6, 3)),
-        ),
-    ),
-    "optim.clip_value": Target(lambda *args: optim.clip_value(*args), lambda rng, n: (draw_grads(rng, n), 1.5)),
-    "optim.clip_norm": Target(
-        lambda *args: optim.clip_norm(*args), lambda rng, n: (draw_grads(rng, n), 20.0 if n < 2 else 1.5)
-    ),
-    "adagrad_step": Target(adagrad_step, draw_adagrad),
-    "model.LanguageModel.loss_and_grads": Target(lambda model, *args: model.loss_and_grads(*args), draw_model),
-}
+
+
+def target_of(name: str, *problem: Any) -> Target:
+    """The target of that name. It is looked up at each call, so that a planted mistake is met."""
+    return Target(lambda *args: getattr(*locate(name))(*args), *problem)
+
+
+TARGETS = {name: target_of(name, *problem) for name, problem in PROBLEMS.items()}
+TARGETS["adagrad_step"] = Target(adagrad_step, draw_adagrad)

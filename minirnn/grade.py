@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minirnn.assignment import EXERCISES, ComplaintError, Exercise
+from minirnn.assignment import ComplaintError, Exercise, exercises
 from minirnn.diagnosis import diagnose
 from minirnn.student import Student, StudentError
 
@@ -17,7 +17,7 @@ class Result:
     """One property of one function, and the points for it."""
 
     function: str
-    quality: str  # the property
+    aspect: str  # the property
     points: int  # what it is worth
     sentence: str = ""  # what is wrong; empty if it is right
     diagnosis: str = ""  # which mistake the function seems to make
@@ -25,7 +25,7 @@ class Result:
 
     @property
     def name(self) -> str:
-        return f"{self.function}/{self.quality}"
+        return f"{self.function}/{self.aspect}"
 
     @property
     def score(self) -> int:
@@ -48,7 +48,7 @@ def examine(exercise: Exercise, student: Student) -> list[Result]:
             if known.explanations:
                 diagnosis = f"It looks like this mistake: {known}"
             elif not known.correct:
-                diagnosis = "Unknown mistake: none in the catalogue gives the same numbers."
+                diagnosis = "Which mistake it is is unknown: none in the catalogue gives the same numbers."
     except ComplaintError as error:
         rest = str(error)
     except StudentError as error:
@@ -72,12 +72,11 @@ def grade(path: str | Path, timeout: float = 60.0, part: int | None = None) -> t
     part : int, optional
         Grade only part 1 or part 2 of the assignment.
     """
-    exercises = [exercise for exercise in EXERCISES.values() if part in (None, exercise.part)]
     try:
         with Student(path, timeout) as student:
-            results = [result for exercise in exercises for result in examine(exercise, student)]
+            results = [result for exercise in exercises(part) for result in examine(exercise, student)]
     except StudentError as error:
-        return [Result(e.name, name, points, str(error)) for e in exercises for name, points in e.points.items()], ""
+        return nothing(part, str(error)), ""
     remarks = []
     if student.printed > 1e6:
         remarks.append(f"{student.path.name} printed {student.printed / 1e6:,.0f} MB; all of it was dropped")
@@ -88,17 +87,19 @@ def grade(path: str | Path, timeout: float = 60.0, part: int | None = None) -> t
 
 def report(results: list[Result], remark: str = "", traceback: bool = False) -> str:
     """The text for a person: a line for each function, and below it what is wrong."""
+    total = f"{'total':24} {sum(r.score for r in results):3} of {sum(r.points for r in results):3}"
+    if results[0].sentence and len({r.sentence for r in results}) == 1:
+        return f"{results[0].sentence}\n{total}"  # it is the file
     lines = []
     for function in dict.fromkeys(result.function for result in results):
         own = [result for result in results if result.function == function]
         lines.append(f"{function:24} {sum(r.score for r in own):3} of {sum(r.points for r in own):3}")
         for sentence in dict.fromkeys(r.sentence for r in own if r.sentence):
             concerned = [r for r in own if r.sentence == sentence]
-            names = "" if len(concerned) == len(own) else f"[{', '.join(r.quality for r in concerned)}] "
+            names = "" if len(concerned) == len(own) else f"[{', '.join(r.aspect for r in concerned)}] "
             lines.append(f"    {names}{sentence}")
         lines += [f"    {result.diagnosis}" for result in own if result.diagnosis][:1]
         lines += [result.traceback for result in own if result.traceback and traceback][:1]
-    total = f"{'total':24} {sum(r.score for r in results):3} of {sum(r.points for r in results):3}"
     return "\n".join([*lines, *([remark] if remark else []), total])
 
 
@@ -131,22 +132,19 @@ def write_gradescope(path: Path, results: list[Result], seconds: float, remark: 
     partial.replace(path)
 
 
-def nothing_yet(part: int | None) -> list[Result]:
-    """All properties at zero points: what is true until grading has ended."""
-    return [
-        Result(exercise.name, name, points, "grading did not end")
-        for exercise in EXERCISES.values()
-        if part in (None, exercise.part)
-        for name, points in exercise.points.items()
-    ]
+def nothing(part: int | None, sentence: str) -> list[Result]:
+    """All properties at zero points, for the same reason."""
+    return [Result(e.name, name, points, sentence) for e in exercises(part) for name, points in e.points.items()]
 
 
 def run(path: str, gradescope: str | None, timeout: float, part: int | None, traceback: bool) -> int:
     """The command ``minirnn grade``: print the report, write the JSON, return the exit code."""
     started, readable = time.monotonic(), Path(path).is_file()
     file = Path(gradescope).absolute() if gradescope else None
+    if file and file.suffix == ".py":
+        raise ValueError(f"{gradescope} would be overwritten with JSON; name the results results.json, say")
     if file:
-        write_gradescope(file, nothing_yet(part), 0)  # valid JSON whatever happens from here on
+        write_gradescope(file, nothing(part, "grading did not end"), 0)  # valid JSON whatever happens from here on
     results, remark = grade(path, timeout, part)
     if file:
         write_gradescope(file, results, time.monotonic() - started, remark)

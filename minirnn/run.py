@@ -48,7 +48,7 @@ def new_run(folder: Path, texts: list[str], settings: Settings) -> tuple[Trainer
         )
         settings["tokens"] = len(ids)
         trainer = make_trainer(ids, len(vocab), settings)
-    except (OSError, ValueError):
+    except BaseException:
         (folder / "text.npy").unlink(missing_ok=True)
         if created:
             folder.rmdir()

@@ -27,7 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.worker import HEADER, arrays_of
+from minirnn.gradcheck import arrays_of
+from minirnn.worker import HEADER
 
 LARGEST_ANSWER = 1 << 28  # bytes
 
@@ -51,14 +52,14 @@ class Student:
     """A student's file: ``student.f(x)`` calls its function f in the other process.
 
     Arrays that f changes in place are changed here as well. The process is started at the first call, and again after
-    it was stopped.
+    it was stopped. A function with the name of a method below is called with ``student.call("count", x)``.
 
     Parameters
     ----------
     path : str or Path
         The file. It is read once, here.
     timeout : float
-        Seconds for all calls together; a single call gets a tenth of it.
+        Seconds to wait for all calls together; for a single call a tenth of it, but at least one second.
 
     Raises
     ------
@@ -68,12 +69,15 @@ class Student:
 
     def __init__(self, path: str | Path, timeout: float = 60.0):
         self.path = Path(path)
-        self.limit, self.deadline = max(1.0, timeout / 10), time.monotonic() + timeout
+        self.limit, self.left = max(1.0, timeout / 10), timeout  # seconds for a call, and for all that are to come
+        self.requests = 0
         self.lines: dict[str, int] = {}  # where each function of the file begins
         self.printed = 0  # bytes
         self.stopped: dict[str, str] = {}  # functions that were stopped, and what was said about them
         self.process: subprocess.Popen[bytes] | None = None
         try:
+            if self.path.exists() and not self.path.is_file():
+                raise OSError(0, "it is no file")
             self.source = self.path.read_bytes()
         except OSError as error:
             raise StudentError(f"{self.path.name}: the file cannot be read: {error.strerror}") from error
@@ -84,7 +88,8 @@ class Student:
                 f"{self.path.name}, line {error.lineno or 1}: this is not Python: {error.msg}"
             ) from error
         except (ValueError, RecursionError, MemoryError) as error:
-            raise StudentError(f"{self.path.name}: this is not Python: {error}") from error
+            reason = str(error) or type(error).__name__
+            raise StudentError(f"{self.path.name}: this is not Python: {reason}") from error
 
     def __enter__(self) -> "Student":
         return self
@@ -110,6 +115,11 @@ class Student:
         if name not in self.lines:
             raise StudentError(f"{self.path.name} defines no function {name}")
         answer, arrays = self.exchange((name, args), name)
+        if answer["replaced"]:
+            raise StudentError(
+                f"{self.where(name)}: it puts other arrays into a dict it was given, or takes some out, but the caller "
+                f"has the old ones: write into them, array[...] = new, or make a new dict"
+            )
         for array, number in zip(arrays_of(args), answer["arguments"], strict=True):
             if arrays[number].shape != array.shape:
                 raise StudentError(f"{self.where(name)}: it reshapes an argument to {arrays[number].shape}")
@@ -146,23 +156,31 @@ class Student:
         """Send a request, wait for its answer; what is no answer stops the process."""
         __tracebackhide__ = True
         assert self.process is not None and self.process.stdin is not None
-        seconds = min(self.limit, self.deadline - time.monotonic())
+        seconds = min(self.limit, self.left)
         where = self.where(name) if name else f"{self.path.name}, while it was loaded"
         if seconds <= 0:
             raise StudentError(f"{where}: not run, the time for the whole file was used up")
+        self.requests += 1
         with contextlib.suppress(OSError):  # a process that has died is noticed below
-            pickle.dump(request, self.process.stdin)
+            pickle.dump((self.requests, request), self.process.stdin)
             self.process.stdin.flush()
+        started = time.monotonic()
         try:
             frame = self.frames.get(timeout=seconds)
+            self.left -= time.monotonic() - started
         except queue.Empty:
+            self.left -= seconds
             sentence = f"{where}: stopped after {seconds:.2g} s; an endless loop?"
+            if seconds < self.limit:
+                sentence = f"{where}: stopped, the time for the whole file was used up"
         else:
             if frame is not None:
                 try:
                     with np.load(io.BytesIO(frame), allow_pickle=False) as file:
                         answer = json.loads(str(file["answer"]))
                         arrays = [file[f"array{i}"] for i in range(len(file.files) - 1)]
+                    if answer["number"] != self.requests:
+                        raise ValueError("an answer to another question: the file has forked")
                     if "error" not in answer:
                         return answer, arrays
                     raise StudentError(answer["error"], answer["kind"], answer["traceback"])
@@ -189,31 +207,35 @@ class Student:
             else:
                 self.process.kill()
         self.process.wait()
-        for pipe in (self.process.stdout, self.process.stderr):
-            if pipe is not None:
-                with contextlib.suppress(OSError, ValueError):
-                    pipe.close()
-        self.process = None
+        self.process = None  # the threads close their pipes when they end
         self.folder.cleanup()
 
     def collect(self, process: "subprocess.Popen[bytes]", frames: "queue.Queue[bytes | None]") -> None:
         """Put each answer of the process into the queue, and None at its end."""
         assert process.stdout is not None
-        with contextlib.suppress(OSError, ValueError):
-            while len(header := process.stdout.read(HEADER.size)) == HEADER.size:
+        with process.stdout as pipe:
+            while header := read(pipe, HEADER.size):
                 (length,) = HEADER.unpack(header)
-                if length > LARGEST_ANSWER:
-                    frames.put(b"")
-                    return
-                frames.put(process.stdout.read(length))
+                frames.put(read(pipe, length) if length <= LARGEST_ANSWER else b"")  # nothing is no answer either
         frames.put(None)
 
     def count(self, process: "subprocess.Popen[bytes]") -> None:
         """Read and drop what the process prints, so that it never waits for a reader and nothing fills up."""
         assert process.stderr is not None
-        with contextlib.suppress(OSError, ValueError):
-            while block := os.read(process.stderr.fileno(), 1 << 16):
+        with process.stderr as pipe:
+            while block := os.read(pipe.fileno(), 1 << 16):
                 self.printed += len(block)
+
+
+def read(pipe: Any, length: int) -> bytes:
+    """So many bytes from a pipe, or none if it ends before; without a lock that a blocked thread would hold."""
+    data = b""
+    while len(data) < length:
+        block = os.read(pipe.fileno(), min(length - len(data), 1 << 20))
+        if not block:
+            return b""
+        data += block
+    return data
 
 
 def rebuild(tree: Any, arrays: list[np.ndarray]) -> Any:

@@ -18,24 +18,28 @@ from typing import Any
 
 import numpy as np
 
+from minirnn.gradcheck import arrays_of
+
 HEADER = struct.Struct(">Q")  # the length of an answer in bytes
 
 
 def main() -> None:
     """Load the file, then answer until standard input ends."""
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # whatever the file starts shall not read the requests
     os.dup2(2, 1)
     sys.stdin = io.StringIO()  # whoever asks for input finds none
     savez = np.savez  # this one, whatever the file does to NumPy
 
-    def reply(answer: dict, arrays: list[np.ndarray] | None = None) -> None:
+    def reply(number: int, answer: dict, arrays: list[np.ndarray] | None = None) -> None:
+        answer["number"] = number
         buffer = io.BytesIO()
         named: dict[str, Any] = {f"array{i}": array for i, array in enumerate(arrays or [])}
         savez(buffer, answer=np.array(json.dumps(answer)), **named)
         answers.write(HEADER.pack(buffer.tell()) + buffer.getvalue())
         answers.flush()
 
-    path, source = pickle.load(requests)
+    number, (path, source) = pickle.load(requests)
     module = types.ModuleType("student")
     module.__file__ = path
     sys.modules["student"] = module
@@ -45,25 +49,27 @@ def main() -> None:
     try:
         exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
     except BaseException as error:
-        reply(failure(error, path, "while it was loaded"))
+        reply(number, failure(error, path, "while it was loaded"))
         return
     functions = {name: f for name, f in vars(module).items() if callable(f) and not name.startswith("_")}
-    reply({"lines": {name: line_of(f) for name, f in functions.items()}})
+    reply(number, {"lines": {name: line_of(f) for name, f in functions.items()}})
     while True:
         try:
-            name, args = pickle.load(requests)
+            number, (name, args) = pickle.load(requests)
         except EOFError:
             return
         arrays: list[np.ndarray] = []
+        given = arrays_of(args)
         try:
             check_arguments(functions[name], name, len(args), path)
             with np.errstate(all="ignore"):
                 result = describe(functions[name](*args), arrays)
-            answer = {"result": result, "arguments": [add(array, arrays) for array in arrays_of(args)]}
+            replaced = {id(array) for array in arrays_of(args)} != {id(array) for array in given}
+            answer = {"result": result, "arguments": [add(a, arrays) for a in given], "replaced": replaced}
         except BaseException as error:
-            reply(failure(error, path, name))
+            reply(number, failure(error, path, name))
         else:
-            reply(answer, arrays)
+            reply(number, answer, arrays)
 
 
 class ArgumentsError(Exception):
@@ -105,7 +111,8 @@ def failure(error: BaseException, path: str, name: str) -> dict:
 
 def line_of(function: Any) -> int:
     """The line a function begins at, 1 for what is no plain function."""
-    return getattr(getattr(function, "__code__", None), "co_firstlineno", 1)
+    line = getattr(getattr(function, "__code__", None), "co_firstlineno", 1)
+    return line if isinstance(line, int) else 1
 
 
 def describe(value: Any, arrays: list[np.ndarray], depth: int = 0) -> list:
@@ -128,15 +135,6 @@ def add(value: Any, arrays: list[np.ndarray]) -> int:
     """Keep a copy of an array, and return its number."""
     arrays.append(np.array(value))
     return len(arrays) - 1
-
-
-def arrays_of(tree: Any) -> list[np.ndarray]:
-    """The arrays themselves in nested tuples, lists and dicts, in order."""
-    if isinstance(tree, dict):
-        tree = tuple(tree.values())
-    if isinstance(tree, tuple | list):
-        return [array for branch in tree for array in arrays_of(branch)]
-    return [tree] if isinstance(tree, np.ndarray) else []
 
 
 if __name__ == "__main__":

@@ -15,7 +15,11 @@ CHECKS = Path(__file__).with_name("check_assignment.py")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options, all beginning with --minirnn."""
     group = parser.getgroup("minirnn", "grading a student's file of minirnn's assignment")
-    group.addoption("--minirnn-student", metavar="PATH", help="the file to grade; adds a test for each property")
+    group.addoption(
+        "--minirnn-student",
+        metavar="PATH",
+        help="the file to grade; if no tests are named, those of the assignment are run, one for each property",
+    )
     group.addoption("--minirnn-part", type=int, choices=(1, 2), help="grade only this part of the assignment")
     group.addoption("--minirnn-timeout", type=float, default=60, help="seconds for the whole file (default 60)")
 
@@ -55,6 +59,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     return report
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse a marker without points, and a configuration that hides the checks of the assignment."""
+    for item in items:
+        marker = item.get_closest_marker("points")
+        if marker is not None and not (len(marker.args) == 1 and isinstance(marker.args[0], int | float)):
+            raise pytest.UsageError(f"{item.nodeid}: the marker must be points(n) with a number n, as in points(3)")
+    if str(CHECKS) in config.args and not any(item.path == CHECKS for item in items):
+        raise pytest.UsageError("no checks were collected; does python_functions in pytest's settings hide them?")
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Print the points, last of all: what did not pass, was skipped or not even collected scores 0."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
@@ -68,8 +82,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
                 if kind == "points":
                     own[report.nodeid] = points
     if str(CHECKS) in config.args:
-        from minirnn.assignment import EXERCISES
+        from minirnn.assignment import exercises
 
-        part = config.getoption("--minirnn-part")
-        whole = sum(sum(e.points.values()) for e in EXERCISES.values() if part in (None, e.part))
+        whole = sum(sum(exercise.points.values()) for exercise in exercises(config.getoption("--minirnn-part")))
     reporter.write_line(f"minirnn: {earned} of {whole + sum(own.values())} points")

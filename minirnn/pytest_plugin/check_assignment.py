@@ -4,17 +4,15 @@ from typing import Any
 
 import pytest
 
-from minirnn.assignment import EXERCISES
+from minirnn.assignment import EXERCISES, exercises
 from minirnn.grade import Result, examine
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test for each property of the part asked for."""
-    part = metafunc.config.getoption("--minirnn-part")
     properties = [
         pytest.param(exercise.name, name, id=f"{exercise.name}/{name}", marks=pytest.mark.points(points))
-        for exercise in EXERCISES.values()
-        if part in (None, exercise.part)
+        for exercise in exercises(metafunc.config.getoption("--minirnn-part"))
         for name, points in exercise.points.items()
     ]
     metafunc.parametrize(("function", "name"), properties)
@@ -30,7 +28,7 @@ def test(function: str, name: str, student: Any, results: dict[str, list[Result]
     """The property holds; if not, a short message, with -v the student's traceback too."""
     if function not in results:
         results[function] = examine(EXERCISES[function], student)
-    result = next(result for result in results[function] if result.quality == name)
+    result = next(result for result in results[function] if result.aspect == name)
     if result.sentence:
         details = result.traceback if pytestconfig.getoption("verbose") > 0 else ""
         pytest.fail("\n".join(filter(None, [result.sentence, result.diagnosis, details])), pytrace=False)

@@ -1,0 +1,353 @@
+"""What is wrong ends in one clear sentence and exit code 2, and nothing on the disk is lost."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import TEXT
+
+from minirnn import load_model, save_model
+from minirnn.checkpoint import load_checkpoint
+from minirnn.cli import main
+
+SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-length", "10", "--report-every", "10", "--steps", "20"]
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    """A run that has ended: its files, by name."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "text.txt").write_text(TEXT)
+    assert main(["train", str(folder / "text.txt"), "--out", str(folder / "run"), *SMALL]) == 0
+    return {path.name: path.read_bytes() for path in (folder / "run").iterdir()}
+
+
+@pytest.fixture
+def run(tmp_path, finished_run):
+    """A copy of that run's folder."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name, data in finished_run.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def digest(folder):
+    """What is in a folder and all below it."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def ends_in_a_sentence(capsys, folder, *arguments, code=2):
+    """Run a command that must fail, leaving the folder as it is; returns the sentence."""
+    before = digest(folder)
+    capsys.readouterr()
+    try:
+        ended = main([str(argument) for argument in arguments])
+    except SystemExit as error:  # argparse
+        ended = error.code
+    err = capsys.readouterr().err.rstrip()
+    assert ended == code, err
+    assert "Traceback" not in err and "\n" not in err.split("error: ")[-1]
+    assert digest(folder) == before
+    return err
+
+
+def rewritten(data, change):
+    """A checkpoint whose arrays, and description, have been changed."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    about = json.loads(str(arrays.pop("about")))
+    change(about, arrays)
+    buffer = io.BytesIO()
+    np.savez(buffer, about=np.array(json.dumps(about)), **arrays)
+    return buffer.getvalue()
+
+
+def bomb(data):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("about.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (2**27,)})
+        for _ in range(4):
+            member.write(bytes(2**24))
+    return buffer.getvalue()
+
+
+def pickled(data):
+    buffer = io.BytesIO()
+    np.savez(buffer, about=np.array(["{}", {1: 2}], dtype=object))
+    return buffer.getvalue()
+
+
+def set_value(array, value):
+    array.reshape(-1)[0] = value
+
+
+DAMAGED = {
+    "empty": (lambda data: b"", "not a model that minirnn can load"),
+    "one byte": (lambda data: b"P", "not a model that minirnn can load"),
+    "text": (lambda data: b"hello, this is a book\n" * 100, "File is not a zip file"),
+    "half": (lambda data: data[: len(data) // 2], "File is not a zip file"),
+    "last byte missing": (lambda data: data[:-1], "not a model that minirnn can load"),
+    "first byte missing": (lambda data: data[1:], "not a model that minirnn can load"),
+    "bits flipped": (lambda data: data[:3000] + bytes([data[3000] ^ 8]) + data[3001:], "Bad CRC-32"),
+    "zip bomb": (bomb, "it is compressed, which files of minirnn are not"),
+    "pickled": (pickled, "Object arrays cannot be loaded when allow_pickle=False"),
+    "foreign npz": (lambda data: rewritten(data, lambda about, arrays: about.clear()), "it has no 'format'"),
+    "another format": (lambda data: rewritten(data, lambda a, _: a.update(format="x")), "another format"),
+    "of the future": (lambda data: rewritten(data, lambda a, _: a.update(version=99)), "format version 99"),
+    "no configuration": (lambda data: rewritten(data, lambda a, _: a.pop("config")), "it has no 'config'"),
+    "unknown cell": (lambda data: rewritten(data, lambda a, _: a["config"].update(cell="x")), "unknown cell 'x'"),
+    "huge model": (
+        lambda data: rewritten(data, lambda a, _: a["config"].update(hidden_size=2**30)),
+        "not those of its configuration",
+    ),
+    "NaN": (lambda data: rewritten(data, lambda _, arrays: set_value(arrays["params/Why"], np.nan)), "is not finite"),
+    "infinite": (lambda data: rewritten(data, lambda _, arrays: set_value(arrays["params/by"], np.inf)), "not finite"),
+    "parameter missing": (lambda data: rewritten(data, lambda _, arrays: arrays.pop("params/by")), "not those of"),
+    "parameter of text": (
+        lambda data: rewritten(data, lambda _, arrays: arrays.update({"params/by": np.full((24, 1), "x")})),
+        "dtype must be of floating or complex numbers",
+    ),
+    "wrong shape": (
+        lambda data: rewritten(data, lambda _, arrays: arrays.update({"params/by": np.ones((3, 1))})),
+        "by must have shape",
+    ),
+    "wrong vocabulary": (
+        lambda data: rewritten(data, lambda a, _: a["vocabulary"].update(tokens=["a", "b"])),
+        "the vocabulary has 2 tokens",
+    ),
+    "vocabulary twice": (
+        lambda data: rewritten(data, lambda a, _: a["vocabulary"].update(tokens=["a"] * 23)),
+        "must all be different",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGED)
+def test_a_damaged_checkpoint(capsys, run, how):
+    change, expected = DAMAGED[how]
+    for name in ("best.npz", "last.npz"):
+        (run / name).write_bytes(change((run / name).read_bytes()))
+    sentence = ends_in_a_sentence(capsys, run, "sample", run)
+    assert expected in sentence and "best.npz is not a model that minirnn can load" in sentence
+    ends_in_a_sentence(capsys, run, "train", "--resume", "--out", run)
+    (run.parent / "text.txt").write_text("abc")
+    ends_in_a_sentence(capsys, run, "score", run, run.parent / "text.txt")
+
+
+def test_any_flipped_bit_is_noticed_or_harmless(run):
+    good = (run / "last.npz").read_bytes()
+    arrays = load_checkpoint(run / "last.npz").arrays
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(300):
+        data = bytearray(good)
+        data[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        (run / "last.npz").write_bytes(data)
+        try:
+            loaded = load_checkpoint(run / "last.npz")
+        except ValueError:
+            refused += 1
+        else:  # a date in the zip file, for instance
+            assert all(a.tobytes() == arrays[name].tobytes() for name, a in loaded.arrays.items())
+    assert refused > 250
+
+
+RESUME = {
+    "a model without a run": (
+        lambda run: save_model(run / "last.npz", *load_model(run / "last.npz")),
+        "without a training",
+    ),
+    "no last.npz": (lambda run: (run / "last.npz").unlink(), "has no last.npz to resume from"),
+    "no text": (lambda run: (run / "text.npy").unlink(), "text.npy: No such file"),
+    "another text": (lambda run: np.save(run / "text.npy", np.zeros(5, np.uint8)), "does not hold the"),
+    "text is text": (lambda run: (run / "text.npy").write_text("hello"), "text.npy is damaged"),
+    "text is cut": (lambda run: os.truncate(run / "text.npy", 500), "text.npy is damaged"),
+}
+
+
+@pytest.mark.parametrize("how", RESUME)
+def test_what_cannot_be_resumed(capsys, run, how):
+    change, expected = RESUME[how]
+    change(run)
+    assert expected in ends_in_a_sentence(capsys, run, "train", "--resume", "--out", run)
+
+
+TEXTS = {
+    "missing": (None, "No such file or directory"),
+    "empty": (b"", "is empty; there is nothing to learn from"),
+    "binary": (bytes(range(256)) * 20, "is not utf-8 text"),
+    "zeros": (bytes(5000), "has NUL characters"),
+    "latin-1": ("schön ".encode("latin-1") * 500, "it may be latin-1"),
+    "utf-16": ("hello ".encode("utf-16") * 500, "is not utf-8 text"),
+    "mixed encodings": ("schön ".encode() * 500_000 + "schön".encode("latin-1"), "is not utf-8 text"),
+    "too short": (b"abc", "too few"),
+    "one character": (b"a", "too few"),
+    "only a byte-order mark": (b"\xef\xbb\xbf", "is empty"),
+}
+
+
+@pytest.mark.parametrize("what", TEXTS)
+def test_a_text_that_cannot_be_used(capsys, tmp_path, what):
+    data, expected = TEXTS[what]
+    text = tmp_path / "book.txt"
+    if data is not None:
+        text.write_bytes(data)
+    sentence = ends_in_a_sentence(capsys, tmp_path, "train", text, "--out", tmp_path / "run", *SMALL)
+    assert expected in sentence
+
+
+def test_a_huge_line_is_no_text_of_words_but_one_of_characters(capsys, tmp_path):
+    text = tmp_path / "book.txt"
+    text.write_text("abcdefgh" * 300_000)
+    words = ["--level", "words", "--out", tmp_path / "run", *SMALL]
+    assert "a word has more than 1,048,576 characters" in ends_in_a_sentence(capsys, tmp_path, "train", text, *words)
+    assert main(["train", str(text), "--out", str(tmp_path / "run"), *SMALL, "--valid", "0"]) == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_text_that_may_not_be_read(capsys, tmp_path):
+    (tmp_path / "book.txt").write_text(TEXT)
+    (tmp_path / "book.txt").chmod(0)
+    assert "Permission denied" in ends_in_a_sentence(
+        capsys, tmp_path / "x", "train", tmp_path / "book.txt", "--out", "run"
+    )
+
+
+OPTIONS = [
+    (["--out", "RUN"], "holds a run already"),
+    (["--out", "TEXT"], "TEXT"),
+    (["--out", "PARENT"], "is not empty"),
+    (["--out", ""], "must be the name of a file or folder"),
+    (["--out", "NEW", "--dropout", "1"], "must be at least 0 and less than 1"),
+    (["--out", "NEW", "--hidden", "0"], "must be at least 1"),
+    (["--out", "NEW", "--hidden", "many"], "invalid whole number value"),
+    (["--out", "NEW", "--cell", "transformer"], "invalid choice: 'transformer'"),
+    (["--out", "NEW", "--optimizer", "lbfgs"], "invalid choice: 'lbfgs'"),
+    (["--out", "NEW", "--learning-rate", "-1"], "must be a number greater than 0"),
+    (["--out", "NEW", "--learning-rate", "nan"], "must be a number greater than 0"),
+    (["--out", "NEW", "--clip-norm", "-1"], "must be a number of at least 0"),
+    (["--out", "NEW", "--valid", "1"], "must be at least 0 and less than 1"),
+    (["--out", "NEW", "--tie-weights", "--embedding", "5"], "tied weights need"),
+    (["--out", "NEW", "--batch-size", "100000"], "too few"),
+    (["--out", "NEW", "--encoding", "klingon"], "unknown encoding 'klingon'"),
+    (["--out", "NEW", "--level", "words", "--max-vocab", "0"], "must be at least 1"),
+    (["--out", "NEW", "--hidden", "100000000"], "not enough memory"),
+    ([], "the following arguments are required: --out"),
+]
+
+
+@pytest.mark.parametrize(("options", "expected"), OPTIONS, ids=str)
+def test_options_that_cannot_be(capsys, run, options, expected):
+    text = run.parent / "text.txt"
+    text.write_text(TEXT)
+    places = {"RUN": run, "TEXT": text, "PARENT": run.parent, "NEW": run.parent / "new"}
+    options = [str(places.get(option, option)) for option in options]
+    assert expected.replace("TEXT", str(text)) in ends_in_a_sentence(
+        capsys, run.parent, "train", text, *SMALL, *options
+    )
+
+
+def test_resuming_takes_no_texts_and_no_new_model(capsys, run):
+    options = ["--out", run, "--resume"]
+    assert "the texts cannot change" in ends_in_a_sentence(capsys, run, "train", "a.txt", *options)
+    assert "--hidden cannot change" in ends_in_a_sentence(capsys, run, "train", *options, "--hidden", "9")
+    assert "no text to train on" in ends_in_a_sentence(capsys, run, "train", "--out", run.parent / "new")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["sample", "RUN/nothing"], "No such file or directory"),
+        (["sample", "PARENT"], "holds no best.npz, last.npz or model.npz"),
+        (["sample", "RUN/history.csv"], "is not a model that minirnn can load"),
+        (["sample", "RUN", "--prime", "~"], "not in the vocabulary"),
+        (["sample", "RUN", "--temperature", "-1"], "must be a number of at least 0"),
+        (["sample", "RUN", "--top-k", "0"], "must be at least 1"),
+        (["sample", "RUN", "--top-p", "2"], "top_p must be in (0, 1]"),
+        (["sample", "RUN", "--length", "-1"], "must be at least 0"),
+        (["score", "RUN", "RUN/nothing"], "No such file or directory"),
+        (["score", "RUN", "RUN/loss.png"], "is not utf-8 text"),
+        (["score", "RUN", "RUN/config.json"], "not in the vocabulary"),
+        (["doctor", "RUN/nothing"], "No such file or directory"),
+        (["doctor", "RUN/loss.png"], "NUL characters"),
+        (["grade", ""], "must be the name of a file or folder"),
+        (["nonsense"], "invalid choice: 'nonsense'"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_other_commands(capsys, run, arguments, expected):
+    arguments = [argument.replace("RUN", str(run)).replace("PARENT", str(run.parent)) for argument in arguments]
+    assert expected in ends_in_a_sentence(capsys, run.parent, *arguments)
+
+
+# --- a full disk, and a process that is killed --------------------------------------------------------
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_whole(run):
+    """A limit on the size of files stands for the full disk: writing fails in the middle."""
+    before = digest(run)
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); "
+        f"from minirnn.cli import main; sys.exit(main(['train', '--resume', '--out', {str(run)!r}, '--steps', '30']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 2 and "Traceback" not in ended.stderr, ended.stderr
+    assert ".npz: " in ended.stderr
+    after = digest(run)
+    assert {name for name in before if before[name] != after.get(name)} <= {
+        "config.json"
+    } and before.keys() == after.keys()
+    assert load_checkpoint(run / "last.npz").training["step"] == 20
+
+
+KILLER = """
+import os, random, signal, sys, time
+import numpy as np
+from minirnn import Adam, LanguageModel, ModelConfig, Trainer, Vocabulary
+from minirnn.checkpoint import load_checkpoint, save_checkpoint
+
+os.fsync = lambda descriptor: None  # slow, and for power cuts; what is killed is a process
+path, random = sys.argv[1], random.Random(0)
+vocab = Vocabulary.from_chars("abcdefgh")
+def make():
+    model = LanguageModel.init(ModelConfig("lstm", 8, 64), 0)
+    return Trainer(model, Adam(0.01), np.arange(500) % 8, batch_size=2, seq_length=5)
+trainer, interrupted = make(), 0
+next(trainer.steps(1))
+save_checkpoint(path, trainer, vocab)
+for _ in range(200):
+    child = os.fork()
+    if not child:
+        while True:
+            next(trainer.steps(1))
+            save_checkpoint(path, trainer, vocab)
+    time.sleep(random.uniform(0.002, 0.03))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    interrupted += os.path.exists(path + ".partial")
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.training["step"] >= trainer.step - 1
+    trainer = make()
+    trainer.restore(checkpoint.arrays, checkpoint.training)
+    next(trainer.steps(1))
+print(trainer.step, interrupted)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_killed_two_hundred_times_while_saving_it_always_loads_and_goes_on(tmp_path):
+    command = [sys.executable, "-c", KILLER, str(tmp_path / "last.npz")]
+    ended = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+    assert ended.returncode == 0, ended.stderr
+    steps, interrupted = map(int, ended.stdout.split())
+    assert steps > 200 and interrupted > 20  # many were killed in the middle of a file
