@@ -19,7 +19,7 @@ import numpy as np
 
 from minirnn import gru, lstm, ops, optim, rnn
 from minirnn.checks import Array, Params
-from minirnn.diagnosis import TARGETS, Target, adagrad_step, draw_cell, draw_softmax
+from minirnn.diagnosis import TARGETS, UPSTREAM, Target, adagrad_step, draw_cell, draw_softmax
 from minirnn.gradcheck import GradientReport, check_layer, leaves, same
 from minirnn.sample import choose
 from minirnn.student import Foreign, StudentError
@@ -86,7 +86,7 @@ def differs(name: str, given: Any, expected: Any, tolerance: float = 1e-9) -> st
     if given.shape != expected.shape:
         return f"{name} must be {what}, got shape {given.shape}"
     if given.dtype.kind != expected.dtype.kind:
-        return f"{name} must have dtype {expected.dtype}, got {given.dtype}"
+        return f"{name} must have dtype {expected.dtype}, got {given.dtype}; an integer buffer cuts decimals off"
     difference = np.abs(given - expected)
     scale = max(float(np.abs(expected).max(initial=0)), 1e-12)
     if np.all(difference <= tolerance * scale):
@@ -96,6 +96,13 @@ def differs(name: str, given: Any, expected: Any, tolerance: float = 1e-9) -> st
     wrong = int((~(difference <= tolerance * scale)).sum())
     count = f"{wrong} of {given.size} entries are wrong, worst " if given.size > 1 else ""
     return f"{count}{where} is {given[worst]:.9g}, expected {expected[worst]:.9g}"
+
+
+def not_finite(name: str, given: Any) -> str:
+    """One sentence if a number is nan or infinite."""
+    return (
+        f"{name} is not finite" if isinstance(given, np.ndarray | np.generic) and not np.isfinite(given).all() else ""
+    )
 
 
 def unpack(value: Any, *names: str) -> tuple:
@@ -147,7 +154,7 @@ def examine_forward(cell: ModuleType) -> Callable[[Callable[..., Any]], Verdicts
             wrong_cache = wrong_cache or cache_fault(cell, given_cache, cache)
         yield "h", wrong_h
         yield "state", wrong_state
-        yield "cache", wrong_cache
+        yield "cache", wrong_cache and ("not judged, because h is wrong" if wrong_h else wrong_cache)
         yield "pure", changed
 
     return examine
@@ -231,7 +238,7 @@ def examine_step_forward(forward: Callable[..., Any]) -> Verdicts:
 
 def step_cache_fault(given: Any, expected: tuple) -> str:
     """One sentence if the cache of a step is not (params, x, h, next h)."""
-    if isinstance(given, tuple | list) and len(given) == 4 and isinstance(given[0], dict):
+    if isinstance(given, tuple) and len(given) == 4 and isinstance(given[0], dict):
         fits = len(leaves(given)) == len(leaves(expected)) and all(
             a.shape == b.shape and np.allclose(a, b) for a, b in zip(leaves(given), leaves(expected), strict=True)
         )
@@ -272,34 +279,53 @@ def examine_softmax(function: Callable[..., Any]) -> Verdicts:
             changed = "it changes its arguments in place: copy before writing"
     yield "loss", wrong_loss
     yield "dlogits", wrong_gradient
-    huge = np.array([[1e4, -1e4], [0.0, 1e4]])
-    loss, dlogits = unpack(function(huge.copy(), np.array([1, 1])), "loss", "dlogits")
-    expected, gradient = softmax_cross_entropy(huge, np.array([1, 1]))
-    fault = differs("loss", loss, float(expected)) or differs("dlogits", dlogits, gradient)
-    yield "stable", fault and f"with logits of 10,000 {fault}: subtract the largest logit before exp"
+    huge, targets = np.array([[1e4, -1e4], [0.0, -9e3]]), np.array([1, 0])
+    shifted = huge - huge.max(axis=0)  # the same probabilities
+    one, other = (unpack(function(z.copy(), targets), "loss", "dlogits") for z in (huge, shifted))
+    yield (
+        "stable",
+        next(
+            (
+                f"with logits of 10,000 {fault}: subtract the largest logit of each column before exp"
+                for name, given, expected in zip(("loss", "dlogits"), one, other, strict=True)
+                if (fault := not_finite(name, given) or differs(name, given, expected))
+            ),
+            "",
+        ),
+    )
     yield "pure", changed
 
 
 def examine_clip_value(function: Callable[..., Any]) -> Verdicts:
     """How element-wise clipping is graded."""
-    grads = {"W": np.array([[-7.0, 0.5], [5.0, 9.0]]), "b": np.array([[1.0], [-5.5]])}
-    before = copy.deepcopy(grads)
-    function(grads, 5.0)
-    wrong = differs("W", grads["W"], np.array([[-5.0, 0.5], [5.0, 5.0]])) or differs(
-        "b", grads["b"], np.array([[1.0], [-5.0]])
-    )
-    if same(grads, before):
-        wrong = "nothing was clipped: write into the arrays of grads, in place"
+    wrong = ""
+    for limit in (5.0, 0.7):
+        grads = {"Wxy": np.array([[-7.0, 0.5], [5.0, 9.0]]), "c": np.array([[1.0], [-5.5]])}
+        expected = copy.deepcopy(grads)
+        clip_value(expected, limit)
+        before = copy.deepcopy(grads)
+        function(grads, limit)
+        for name in grads:
+            wrong = wrong or differs(f"clipped to {limit}, {name}", grads[name], expected[name])
+        if same(grads, before):
+            wrong = "nothing was clipped: write into the arrays of grads, in place"
     yield "clipped", wrong
 
 
 def examine_clip_norm(function: Callable[..., Any]) -> Verdicts:
     """How clipping by the global norm is graded."""
-    large = {"W": np.array([[3.0, 0.0], [0.0, 4.0]]), "b": np.array([[12.0], [0.0]])}  # norm 13
-    grads = copy.deepcopy(large)
-    yield "norm", differs("the norm", function(grads, 6.5), 13.0)
-    wrong = differs("W", grads["W"], large["W"] / 2) or differs("b", grads["b"], large["b"] / 2)
-    yield "scaled", "nothing was clipped: write into the arrays of grads, in place" if same(grads, large) else wrong
+    large = {"Wxy": np.array([[3.0, 0.0], [0.0, 4.0]]), "c": np.array([[12.0], [0.0]])}  # norm 13
+    wrong_norm = wrong = ""
+    for limit in (6.5, 1.3):
+        grads = copy.deepcopy(large)
+        norm = function(grads, limit)
+        wrong_norm = wrong_norm or differs("the norm before clipping", norm, 13.0)
+        for name in grads:
+            wrong = wrong or differs(f"clipped to {limit}, {name}", grads[name], large[name] * limit / 13)
+        if same(grads, large):
+            wrong = "nothing was clipped: write into the arrays of grads, in place"
+    yield "norm", wrong_norm
+    yield "scaled", wrong
     grads = copy.deepcopy(large)
     function(grads, 20.0)
     yield "untouched", "" if same(grads, large) else "gradients whose norm is below the limit must stay as they are"
@@ -308,15 +334,15 @@ def examine_clip_norm(function: Callable[..., Any]) -> Verdicts:
 def examine_adagrad(function: Callable[..., Any]) -> Verdicts:
     """How a step of Adagrad is graded."""
     rng = np.random.default_rng(0)
-    shapes = {"W": (3, 2), "b": (3, 1)}
+    shapes = {"Wxy": (3, 2), "c": (3, 1)}
     params, grads = ({name: rng.standard_normal(shape) for name, shape in shapes.items()} for _ in range(2))
     memory = {name: rng.uniform(0, 1, shape) for name, shape in shapes.items()}
-    grads["b"][0], memory["b"][0] = 1e-5, 0.0
+    grads["c"][0], memory["c"][0] = 1e-5, 0.0
     expected, given = copy.deepcopy((params, grads, memory)), copy.deepcopy((params, grads, memory))
     wrong_memory = wrong_params = ""
-    for step in (1, 2):
-        adagrad_step(expected[0], expected[1], expected[2], 0.1)
-        function(*given, 0.1)
+    for step, rate in ((1, 0.1), (2, 0.25)):
+        adagrad_step(expected[0], expected[1], expected[2], rate)
+        function(*given, rate)
         for name in shapes:
             wrong_memory = wrong_memory or differs(
                 f"after step {step}, memory {name}", given[2][name], expected[2][name]
@@ -329,40 +355,56 @@ def examine_adagrad(function: Callable[..., Any]) -> Verdicts:
 
 def examine_sampling(function: Callable[..., Any]) -> Verdicts:
     """How sampling is graded: by what comes out often, since everybody draws differently."""
-    logits = np.array([1.0, 3.0, -1.0, 2.5, 0.0])
+    logits, changed = np.array([1.0, 3.0, -1.0, 2.5, 0.0]), False
 
-    def draw(temperature: float, count: int, logits: Array = logits) -> tuple[Array, str]:
+    def draw(temperature: float, rngs: list[np.random.Generator], logits: Array = logits) -> tuple[Array, str]:
+        nonlocal changed
+        given = logits.copy()
         try:
-            ids = [function(logits, temperature, np.random.default_rng(seed)) for seed in range(count)]
+            ids = [function(given, temperature, rng) for rng in rngs]
         except StudentError as error:
             return np.zeros(0, int), str(error)
+        finally:
+            changed = changed or not np.array_equal(given, logits)
         for i in ids:
             fault = differs("the drawn id", i, 0, tolerance=np.inf)  # only its kind
             if fault or not 0 <= i < len(logits):
                 return np.zeros(0, int), fault or f"the drawn id must be in 0..{len(logits) - 1}, got {i}"
         return np.array(ids, int), ""
 
-    ids, fault = draw(0.0, 20)
-    yield "argmax", fault or ("" if (ids == 1).all() else "at temperature 0 the most probable id must come, always")
-    for name, temperature in (("softmax", 1.0), ("temperature", 2.0)):
-        count = 1000
-        ids, fault = draw(temperature, count)
+    def seeded(count: int) -> list[np.random.Generator]:
+        return [np.random.default_rng(seed) for seed in range(count)]
+
+    def frequencies(temperature: float, count: int = 1000) -> str:
+        ids, fault = draw(temperature, seeded(count))
         p = np.exp(logits / temperature) / np.exp(logits / temperature).sum()
         shares = np.bincount(ids, minlength=len(p)) / count
-        far = np.abs(shares - p) > 5 * np.sqrt(p * (1 - p) / count)
-        told = f"at temperature {temperature:g} id {far.argmax()} came in {shares[far.argmax()]:.1%} of {count} draws"
-        yield name, fault or (f"{told}, expected {p[far.argmax()]:.1%}" if far.any() else "")
-    again, fault = draw(1.0, 50)
-    first, _ = draw(1.0, 50)
+        far = np.abs(shares - p) - 5 * np.sqrt(p * (1 - p) / count)
+        i = int(far.argmax())
+        told = f"at temperature {temperature:g} id {i} came in {shares[i]:.1%} of {count} draws, expected {p[i]:.1%}"
+        return fault or (told if far[i] > 0 else "")
+
+    ids, fault = draw(0.0, seeded(20))
+    yield "argmax", fault or ("" if (ids == 1).all() else "at temperature 0 the most probable id must come, always")
+    yield "softmax", frequencies(1.0)
+    yield "temperature", frequencies(0.5) or frequencies(2.0)
+    once, fault = draw(1.0, [np.random.default_rng(0)] * 50)  # one generator, fifty times
+    again, _ = draw(1.0, [np.random.default_rng(0)] * 50)
+    if not fault and not np.array_equal(again, once):
+        fault = "the same rng must give the same ids: use only rng"
     yield (
         "seeded",
-        fault or ("" if np.array_equal(again, first) else "the same rng must give the same id: use only rng"),
+        fault or ("" if len(set(once)) > 1 else "drawing fifty times from one rng must not give one id only"),
     )
-    ids, fault = draw(1.0, 20, np.array([0.0, 5000.0, 0.0]))
-    yield (
-        "stable",
-        fault or ("" if (ids == 1).all() else "with a logit of 5000 it draws another id: subtract the largest"),
-    )
+    faults = []
+    for extreme, possible in (([5000.0, 0, 0], {0}), ([0, 0, 5000.0], {2}), ([-9000.0, -5000.0, -5000.0], {1, 2})):
+        ids, fault = draw(1.0, seeded(20), np.array(extreme))
+        if not fault and not set(ids.tolist()) <= possible:
+            fault = f"with logits {extreme} it draws {set(ids.tolist()) - possible}: subtract the largest before exp"
+        faults.append(fault)
+    yield "stable", next(filter(None, faults), "")
+    unjudged = "" if len(once) else "not judged, because of what else is wrong"
+    yield "pure", "it changes the logits in place: copy before writing" if changed else unjudged
 
 
 def draw_step(rng: np.random.Generator, number: int) -> tuple:
@@ -374,7 +416,7 @@ def draw_step(rng: np.random.Generator, number: int) -> tuple:
 def draw_step_backward(rng: np.random.Generator, number: int) -> tuple:
     """Arguments of the way back through it."""
     h, cache = rnn_step_forward(*draw_step(rng, number))
-    return rng.standard_normal(h.shape), cache
+    return UPSTREAM[number] * rng.standard_normal(h.shape), cache
 
 
 SEQUENCE = {"h": 4, "state": 2, "cache": 1, "pure": 1}
@@ -413,7 +455,7 @@ EXERCISES = {
         Exercise(
             "sample_token",
             1,
-            {"argmax": 1, "softmax": 2, "temperature": 2, "seeded": 1, "stable": 1},
+            {"argmax": 1, "softmax": 2, "temperature": 2, "seeded": 1, "stable": 1, "pure": 1},
             examine_sampling,
         ),
         Exercise("gru_forward", 2, SEQUENCE, examine_forward(gru), TARGETS["gru.forward"]),

@@ -135,11 +135,35 @@ def through_time(cell: str, da: str, end: str) -> list[Mistake]:
             "dW = sum_t da[t] @ ...; the minus stands in the update",
             every_gradient("-g"),
         ),
+        *(
+            mistake(
+                backward,
+                f"the weight gradients are clipped to [-{limit}, {limit}] inside the backward pass",
+                "backward returns the gradient as it is; clipping comes between backward and the update",
+                every_gradient(f"np.clip(g, -{limit}, {limit})"),
+            )
+            for limit in (1, 5, 10)
+        ),
+        *(
+            mistake(
+                backward,
+                f"d{name} is divided by B",
+                f"d{name} = sum_t da[t] @ ..., with no factor; a mean over tokens comes in with the loss, as 1/N",
+                (right, f"{right} / x.shape[2]"),
+            )
+            for name, right in (("Wxh", dWxh), ("Whh", dWhh))
+        ),
         mistake(
             backward,
-            "the weight gradients are clipped to [-5, 5] inside the backward pass",
-            "backward returns the gradient as it is; clipping comes between backward and the update",
-            every_gradient("np.clip(g, -5, 5)"),
+            "dWhh takes the state before that of the step before: hs[t-1], where hs[t] is h[t-1] already",
+            algebra_Whh,
+            (before, "to_bag(np.concatenate([hs[-1:], hs[:-2]])).T"),
+        ),
+        mistake(
+            backward,
+            "dbh is that of the first sequence only",
+            algebra_bh,
+            (dbh, '"bh": da.sum(axis=0)[:, :1]'),
         ),
         mistake(
             backward,
@@ -288,6 +312,43 @@ RNN = [
         "Whh is transposed",
         "h[t] = tanh(Wxh @ x[t] + Whh @ h[t-1] + bh)",
         ("Whh @ hs[t]", "Whh.T @ hs[t]"),
+    ),
+    mistake(
+        "rnn.backward",
+        "the loop misses the first step, t = 0",
+        "for t in reversed(range(T)): T-1 down to 0",
+        ("da = np.empty_like(h)", "da = np.zeros_like(h)"),
+        ("reversed(range(len(h)))", "reversed(range(1, len(h)))"),
+    ),
+    mistake(
+        "rnn.backward",
+        "the slope of tanh is taken at the state before the step",
+        "da[t] = (dh[t] + dhnext) * (1 - h[t]**2)",
+        ("slope = 1 - h**2", "slope = 1 - hprev**2"),
+    ),
+    mistake(
+        "rnn.backward",
+        "the gradient of the initial state is zero",
+        "dh0 = Whh.T @ da[0]",
+        ("return dx, (dhnext,), grads", "return dx, (0 * dhnext,), grads"),
+    ),
+    mistake(
+        "rnn.forward",
+        "a sigmoid stands in the place of tanh",
+        "h[t] = tanh(Wxh @ x[t] + Whh @ h[t-1] + bh)",
+        ("np.tanh(ax[t] + Whh @ hs[t])", "1 / (1 + np.exp(-(ax[t] + Whh @ hs[t])))"),
+    ),
+    mistake(
+        "rnn.forward",
+        "the final state is that before the last step",
+        "the state that is returned is h[T-1]",
+        ("(hs[T].copy(),)", "(hs[T - 1].copy(),)"),
+    ),
+    mistake(
+        "rnn.forward",
+        "the final state is the initial one",
+        "the state that is returned is h[T-1]",
+        ("(hs[T].copy(),)", "(hs[0].copy(),)"),
     ),
 ]
 
@@ -462,6 +523,75 @@ LSTM = [
         "the bias is missing",
         "a[t] = Wxh @ x[t] + Whh @ h[t-1] + bh",
         ("Wxh @ to_bag(x) + bh", "Wxh @ to_bag(x)"),
+    ),
+    mistake(
+        "lstm.backward",
+        "input gate and candidate each take themselves where they should take each other",
+        "da_i = dc * g * i (1 - i), da_g = dc * i * (1 - g**2)",
+        ("dc * g * i", "dc * i * i"),
+        ("dc * i * (1 - g**2)", "dc * g * (1 - g**2)"),
+    ),
+    mistake(
+        "lstm.backward",
+        "the forget gate is that of the step before, at t = 0 the last one's",
+        "dcnext = dc * f[t]: c[t-1] was multiplied by f[t]",
+        ("dcnext = dc * f", "dcnext = dc * gates[t - 1, H : 2 * H]"),
+    ),
+    mistake(
+        "lstm.backward",
+        "dcnext takes the input gate for the forget gate",
+        "dcnext = dc * f",
+        ("dcnext = dc * f", "dcnext = dc * i"),
+    ),
+    mistake(
+        "lstm.backward",
+        "dcnext is accumulated over the steps instead of replaced",
+        "dcnext = dc * f: all that came from later steps is in dc already",
+        ("dcnext = dc * f", "dcnext = dc * f + dcnext"),
+    ),
+    mistake(
+        "lstm.backward",
+        "the way from h to c leaves out dhnext",
+        "dc = dcnext + (dh[t] + dhnext) * o * (1 - tanh(c[t])**2)",
+        (DC, "dc = dcnext + dh[t] * o * (1 - tanh_c[t] ** 2)"),
+    ),
+    mistake(
+        "lstm.backward",
+        "the output gate leaves out dhnext",
+        "da_o = (dh[t] + dhnext) * tanh(c[t]) * o (1 - o)",
+        ("dh_t * tanh_c[t]", "dh[t] * tanh_c[t]"),
+    ),
+    mistake(
+        "lstm.backward",
+        "the gradient of the final h is ignored",
+        "dhnext begins as the first array of dstate",
+        ("hprev, states=2)\n", "hprev, states=2); dhnext = 0 * dhnext\n"),
+    ),
+    mistake(
+        "lstm.backward",
+        "the gradients of the initial h and c change places",
+        "dstate is (dh0, dc0)",
+        ("return dx, (dhnext, dcnext), grads", "return dx, (dcnext, dhnext), grads"),
+    ),
+    mistake(
+        "lstm.backward",
+        "the sigmoid gates have the slope of tanh, 1 - s**2",
+        "da_i = dc * g * i (1 - i), and so for f and o",
+        ("* i * (1 - i)\n", "* (1 - i**2)\n"),
+        ("* f * (1 - f)\n", "* (1 - f**2)\n"),
+        ("* o * (1 - o)\n", "* (1 - o**2)\n"),
+    ),
+    mistake(
+        "lstm.backward",
+        "the candidate has the slope of a sigmoid, g (1 - g)",
+        "da_g = dc * i * (1 - g**2)",
+        ("* (1 - g**2)\n", "* g * (1 - g)\n"),
+    ),
+    mistake(
+        "lstm.forward",
+        "the final h and c change places",
+        "the state that is returned is (h[T-1], c[T-1])",
+        ("(hs[T].copy(), cs[T].copy())", "(cs[T].copy(), hs[T].copy())"),
     ),
 ]
 
@@ -646,6 +776,48 @@ GRU = [
         "the bias bh is missing",
         "r, z and n each take Wxh @ x[t] + bh",
         ("Wxh @ to_bag(x) + bh", "Wxh @ to_bag(x)"),
+    ),
+    mistake(
+        "gru.backward",
+        "dx takes du, with the reset gate, in its rows n",
+        "dx[t] = Wxh.T @ (da_r, da_z, da_n)",
+        ("from_bag(Wxh.T @ da_bag", "from_bag(Wxh.T @ du_bag"),
+    ),
+    mistake(
+        "gru.backward",
+        "dbh takes du, with the reset gate, in its rows n",
+        "dbn = sum_t da_n[t]",
+        ('"bh": da_bag', '"bh": du_bag'),
+    ),
+    mistake(
+        "gru.backward",
+        "the way back through Whh takes da_n, without the reset gate",
+        "dhnext = dh * z + Whh.T @ (da_r, da_z, du)",
+        (STATE, "dhnext = dh_t * z + Whh.T @ np.concatenate([du[t, : 2 * H], da_n[t]])"),
+    ),
+    mistake(
+        "gru.backward",
+        "the path z * h[t-1] leaves out dhnext",
+        "dhnext = (dh[t] + dhnext) * z + Whh.T @ (da_r, da_z, du)",
+        (STATE, "dhnext = dh[t] * z + Whh.T @ du[t]"),
+    ),
+    mistake(
+        "gru.backward",
+        "the update gate's gradient leaves out the candidate",
+        "da_z = dh * (h[t-1] - n) * z (1 - z)",
+        ("(hprev[t] - n)", "hprev[t]"),
+    ),
+    mistake(
+        "gru.backward",
+        "reset and update gate change places where they are unpacked",
+        "the rows are those of the forward pass: r, z, n",
+        ("r, z, n = gates[t]", "z, r, n = gates[t]"),
+    ),
+    mistake(
+        "gru.backward",
+        "du leaves out the slope of the candidate's tanh",
+        "du = da_n * r, where da_n = dh * (1 - z) * (1 - n**2)",
+        ("du_n[...] = da_n[t] * r", "du_n[...] = dh_t * (1 - z) * r"),
     ),
 ]
 
@@ -888,6 +1060,48 @@ AROUND = [
         "the state returned is that after the padding, not at each sequence's own length",
         "state = h[lengths - 1, :, arange(B)]",
         ("cell.state_at(cell_cache, lengths)", "cell.state_at(cell_cache, np.full(B, T))"),
+    ),
+    mistake(
+        "ops.cross_entropy_backward",
+        "the probabilities are normalized over the tokens, not over the vocabulary",
+        "p = exp(logits) / Z, where Z is the sum over the vocabulary, axis 0",
+        (PROBABILITIES, "unnormalized / unnormalized.sum(axis=1, keepdims=True) * weights"),
+    ),
+    mistake(
+        "ops.cross_entropy_backward",
+        "1/N is applied at the target only, not to the probabilities",
+        "dlogits = (p - onehot(target)) / N",
+        (PROBABILITIES, "unnormalized / Z"),
+    ),
+    mistake(
+        "ops.cross_entropy_forward",
+        "the loss is divided by V, the size of the vocabulary",
+        "loss = -mean log p[target], a mean over tokens",
+        (LOSS, f"{LOSS} / len(logits)"),
+    ),
+    mistake(
+        "optim.clip_value",
+        "only large negative entries are clipped",
+        "g = clip(g, -limit, limit)",
+        ("np.clip(g, -limit, limit, out=g)", "np.maximum(g, -limit, out=g)"),
+    ),
+    mistake(
+        "optim.clip_norm",
+        "the norm after clipping is returned",
+        "return the norm before clipping",
+        ("return norm", "return min(norm, limit)"),
+    ),
+    mistake(
+        "optim.clip_norm",
+        "the norms of the arrays are added",
+        "norm = sqrt(sum of g**2 over all arrays)",
+        ("norm = global_norm(grads)", "norm = sum(np.linalg.norm(g) for g in grads.values())"),
+    ),
+    mistake(
+        "optim.clip_norm",
+        "1e-6 is added to the norm",
+        "g *= limit / norm",
+        ("g *= limit / norm", "g *= limit / (norm + 1e-6)"),
     ),
 ]
 

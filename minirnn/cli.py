@@ -4,6 +4,7 @@ import argparse
 import io
 import math
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -305,6 +306,7 @@ def run_grade(args: argparse.Namespace) -> int:
     """``minirnn grade``."""
     from minirnn import grade
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # end the student's process too
     return grade.run(args.file, args.gradescope, args.timeout, args.part, args.traceback)
 
 

@@ -41,7 +41,7 @@ class Diagnosis:
             return "no mistake"
         if not self.explanations:
             return "unknown mistake: it is none of those in the catalogue, nor two of them together"
-        return ", or: ".join(
+        return " Or: ".join(
             " And: ".join(f"{mistake.sentence}. Right is: {mistake.algebra}." for mistake in mistakes)
             for mistakes in self.explanations
         )
@@ -230,17 +230,17 @@ def draw_softmax(rng: np.random.Generator, number: int) -> tuple[Array, Array, A
     return rng.normal(0, 2, (V, N)), rng.integers(0, V, N), weights
 
 
-def draw_grads(rng: np.random.Generator, number: int) -> Params:
-    """Gradients of three parameters, large at two of the points and tiny in some entries."""
+def draw_grads(rng: np.random.Generator) -> Params:
+    """Gradients of three parameters, tiny in one entry."""
     shapes = {"Whh": (4, 4), "Wxh": (4, 3), "bh": (4, 1)}
-    grads = {name: UPSTREAM[number] * rng.standard_normal(shape) for name, shape in shapes.items()}
+    grads = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
     grads["bh"][1] = 1e-4
     return grads
 
 
 def draw_adagrad(rng: np.random.Generator, number: int) -> tuple[Params, Params, Params, float]:
     """Parameters, gradients, memory and learning rate."""
-    grads = draw_grads(rng, number)
+    grads = draw_grads(rng)
     memory = {name: rng.uniform(0, 2, g.shape) for name, g in grads.items()}
     memory["bh"][1:] = 0
     return {name: rng.standard_normal(g.shape) for name, g in grads.items()}, grads, memory, 0.1 + 0.1 * number
@@ -283,8 +283,8 @@ PROBLEMS: dict[str, tuple] = {  # how the arguments of a call are drawn and, if 
     "ops.cross_entropy_backward": (lambda rng, n: (ops.cross_entropy_forward(*draw_softmax(rng, n))[1],),),
     "ops.linear_backward": (draw_linear,),
     "ops.embedding_backward": (draw_embedding,),
-    "optim.clip_value": (lambda rng, n: (draw_grads(rng, n), 1.5),),
-    "optim.clip_norm": (lambda rng, n: (draw_grads(rng, n), 20.0 if n < 2 else 1.5),),
+    "optim.clip_value": (lambda rng, n: (draw_grads(rng), 1.5),),
+    "optim.clip_norm": (lambda rng, n: (draw_grads(rng), 20.0 if n < 2 else 1.5),),
     "model.LanguageModel.loss_and_grads": (draw_model,),
 }
 

@@ -124,6 +124,8 @@ class Student:
             if arrays[number].shape != array.shape:
                 raise StudentError(f"{self.where(name)}: it reshapes an argument to {arrays[number].shape}")
             array[...] = arrays[number]
+        for rng, state in zip((a for a in args if isinstance(a, np.random.Generator)), answer["rngs"], strict=True):
+            rng.bit_generator.state = state
         return rebuild(answer["result"], arrays)
 
     def start(self) -> None:

@@ -66,6 +66,7 @@ def main() -> None:
                 result = describe(functions[name](*args), arrays)
             replaced = {id(array) for array in arrays_of(args)} != {id(array) for array in given}
             answer = {"result": result, "arguments": [add(a, arrays) for a in given], "replaced": replaced}
+            answer["rngs"] = [rng.bit_generator.state for rng in args if isinstance(rng, np.random.Generator)]
         except BaseException as error:
             reply(number, failure(error, path, name))
         else:

@@ -113,7 +113,7 @@ OTHER = [
     ("rnn.backward", "to_bag(hprev)", "to_bag(np.roll(hprev, 1, axis=2))"),
     ("rnn.backward", "return dx,", "return 1.001 * dx,"),
     ("lstm.backward", "dc * g * i", "dc * i * i"),
-    ("lstm.backward", "dcnext = dc * f", "dcnext = dc * i"),
+    ("lstm.backward", "dcnext = dc * f", "dcnext = dc * o"),
     ("lstm.backward", "dh_t * tanh_c[t]", "dh_t * tanh_c[t] ** 2"),
     ("gru.backward", "dh_t * z + Whh", "dh_t * r + Whh"),
     ("gru.backward", "da_n[t] * us[t]", "da_n[t] * n"),

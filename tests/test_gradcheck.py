@@ -58,7 +58,7 @@ def test_a_planted_mistake_is_found_where_it_is(params):
     wrong = report["W"]
     assert (wrong.verdict, wrong.index, wrong.wrong) == ("WRONG", (1, 2), 1)
     assert wrong.given - wrong.expected == pytest.approx(0.01)
-    assert str(report).startswith("WRONG        W ") and "1 of 6 entries differ, worst W[1, 2]: given" in str(report)
+    assert str(report).startswith("WRONG        W ") and "1 of 6 entries differ, worst at W[1, 2]: given" in str(report)
     assert str(report).endswith("1 of 2 pass, by the complex step")
 
 
@@ -352,3 +352,120 @@ def test_right_code_is_never_accused(name):
 def test_the_picture_of_the_errors(params, tmp_path):
     plot_error_vs_eps(loss, params, tmp_path / "errors.png")
     assert (tmp_path / "errors.png").read_bytes().startswith(b"\x89PNG")
+
+
+# --- who is accused, and who is not -------------------------------------------------------------------
+
+
+def test_a_small_part_that_is_not_complex_safe_is_noticed(rng):
+    W, X, Y = rng.standard_normal((20, 20)), 10 * rng.standard_normal((20, 100)), rng.standard_normal((20, 100))
+
+    def loss(p):
+        return ((p["W"] @ X - Y) ** 2).sum() + 1e-2 * np.abs(p["W"]).sum()
+
+    smooth = 2 * (W @ X - Y) @ X.T
+    report = check_gradients(loss, {"W": W}, {"W": smooth + 1e-2 * np.sign(W)})
+    assert report.ok and "loses the imaginary part" in report.method
+
+
+@pytest.mark.parametrize("weight", [1e-5, 1e-7])
+def test_where_nobody_can_tell_nobody_is_accused(rng, weight):
+    x = rng.standard_normal(30)
+    right = 2 * x + weight * np.sign(x)
+    report = check_gradients(lambda p: (p["x"] ** 2).sum() + weight * np.abs(p["x"]).sum(), {"x": x}, {"x": right})
+    assert report["x"].verdict != "WRONG", report
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_gradient_that_is_zero_but_for_rounding_is_right(seed):
+    """A bias before the mean is subtracted: its gradient is nothing but rounding."""
+    rng = np.random.default_rng(seed)
+
+    def forward(x, b):
+        a = x + b
+        return a - a.mean(axis=1, keepdims=True), None
+
+    def backward(d, _):
+        dx = d - d.mean(axis=1, keepdims=True)
+        return dx, dx.sum(axis=1, keepdims=True)
+
+    report = check_layer(
+        forward, backward, {"x": rng.standard_normal((3, 7)), "b": rng.standard_normal((3, 1))}, rng=rng
+    )
+    assert report.ok, report
+
+
+def test_at_the_edge_of_the_domain_the_complex_step_is_believed():
+    w, p = np.array([0.2, 0.3, 0.5]), np.array([5e-5, 0.3, 0.7])
+    report = check_gradients(lambda q: -(w * np.log(q["p"])).sum(), {"p": p}, {"p": -w / p})
+    assert report.ok and report.method == "the complex step"
+    x = np.array([1e-6, 2e-6])
+    report = check_gradients(lambda q: np.sin(1e6 * q["x"]).sum(), {"x": x}, {"x": 1e6 * np.cos(1e6 * x)})
+    assert report.ok and report.method == "the complex step"
+
+
+def test_a_large_constant_in_the_loss_hides_nothing(rng):
+    x = rng.standard_normal(3)
+
+    def loss(p):
+        return 1e6 + 1e-3 * (p["x"] ** 2).sum()
+
+    assert check_gradients(loss, {"x": x}, {"x": 2e-3 * x}).ok
+    assert check_gradients(loss, {"x": x}, {"x": 1.05 * 2e-3 * x})["x"].verdict == "WRONG"
+    report = check_gradients(lambda p: 1e9 + np.abs(p["x"]).sum(), {"x": x}, {"x": np.sign(x)})
+    assert report["x"].verdict != "WRONG" and "kink" not in str(report)
+
+
+def test_seven_digits_are_told_as_such(rng):
+    x = rng.standard_normal(4)
+    report = check_gradients(lambda p: (p["x"] ** 2).sum(), {"x": x}, lambda p: {"x": 2 * p["x"] * (1 + 3e-7)})
+    assert not report.ok and "right to seven digits or so" in report["x"].sentence
+
+
+@pytest.mark.parametrize(
+    "gradient", [np.zeros(4), np.zeros(3, np.float32), [1.0, 2.0, 3.0], None, 1.0, np.full(3, np.nan)], ids=str
+)
+def test_a_single_parameter_with_an_impossible_gradient(gradient):
+    x = np.array([1.0, 2.0, 3.0])
+    report = check_gradients(lambda p: (p["x"] ** 2).sum(), {"x": x}, lambda p: {"x": gradient})
+    assert report["x"].verdict == "WRONG"
+    assert not check_layer(lambda x: (x**2, x), lambda d, x: {"x": gradient}, {"x": x}).ok
+
+
+@pytest.mark.parametrize(
+    ("loss", "params", "grads", "sentence"),
+    [
+        (lambda p: 0.0, [1.0], {}, "must be a dict of arrays by name, got list"),
+        (lambda p: 0.0, {}, {}, "must be a dict of arrays by name, got dict"),
+        (lambda p: 0.0, {"x": [1.0, 2.0]}, {}, "x must be an array, got list; use np.array"),
+        (lambda p: (1.0, None), {"x": np.ones(2)}, {"x": np.ones(2)}, "must be a finite scalar, got tuple"),
+        (lambda p: None, {"x": np.ones(2)}, {"x": np.ones(2)}, "must be a finite scalar, got NoneType"),
+        (lambda p: 1.0, {"x": np.ones(2)}, lambda p: None, "grads must be a dict of arrays, .* got NoneType"),
+    ],
+)
+def test_what_cannot_be_checked_at_all(loss, params, grads, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        check_gradients(loss, params, grads)
+
+
+def test_other_shapes_of_layers():
+    with pytest.raises(ValueError, match="forward must return its output and a cache"):
+        check_layer(lambda x: x, lambda d, cache: d, {"x": np.ones((2, 2))})
+    assert check_layer(lambda s: (3 * s, None), lambda d, _: 3 * d, {"s": np.array(2.0)}).ok
+    assert check_layer(lambda x: (2 * x, None), lambda d, _: 2 * d, {"x": np.ones((3, 0))}).ok
+
+
+def test_an_assertion_about_real_numbers_is_no_failure(params):
+    def careful(p):
+        assert p["W"].dtype == float
+        return loss(p)
+
+    report = check_gradients(careful, params, exact(params))
+    assert report.ok and "not complex-safe" in report.method
+
+
+def test_no_picture_without_a_truth(tmp_path):
+    with pytest.raises(ValueError, match="there is no truth to compare with"):
+        plot_error_vs_eps(lambda p: (p["x"] * p["x"].conj()).sum(), {"x": np.ones(3)}, tmp_path / "a.png")
+    with pytest.raises(ValueError, match="does not depend on x"):
+        plot_error_vs_eps(lambda p: 1 + 0 * p["x"].sum(), {"x": np.ones(3)}, tmp_path / "a.png")

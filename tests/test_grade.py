@@ -297,6 +297,140 @@ def test_the_teachers_table_has_the_points():
         assert row in page
         properties = page.split(row)[1].split(" |")[0].split(", ")
         assert sorted(properties) == sorted(exercise.points)
-    for part, points in ((1, 66), (2, 46)):
+    for part, points in ((1, 67), (2, 46)):
         assert sum(sum(e.points.values()) for e in EXERCISES.values() if e.part == part) == points
-    assert "**66**" in page and "**46**" in page
+    assert "**67**" in page and "**46**" in page
+
+
+@pytest.mark.parametrize(
+    ("body", "earned"),
+    [
+        ("for k in list(p): p[k] = p[k] - l * g[k]", 0),
+        ("m['t'] = np.zeros(1)", 0),
+        ("p.clear()", 0),
+        ("p['Wxy'] = 0.0", 0),
+        ("for k in list(p): p[k] = p.pop(k)", 1),  # the same arrays in another order: only the numbers are wrong
+    ],
+)
+def test_other_arrays_in_a_dict_are_not_in_place(tmp_path, body, earned):
+    path = write(tmp_path, f"import numpy as np\ndef adagrad_step(p, g, m, l):\n    {body}\n")
+    with Student(path) as student:
+        results = examine(EXERCISES["adagrad_step"], student)
+    assert sum(result.score for result in results) == earned
+    assert earned or "it puts other arrays into a dict it was given" in results[0].sentence
+
+
+def test_a_process_left_behind_holds_nobody_up(tmp_path):
+    left = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(30)\n    os._exit(0)\n"
+    path = write(tmp_path, left + GOOD_STEP)
+    started = time.monotonic()
+    assert sentences(grade(path, part=1)[0])["rnn_step_forward/h"] == ""
+    assert time.monotonic() - started < 15
+
+
+def test_a_file_that_forks_at_the_top_costs_no_traceback(tmp_path):
+    results, _ = grade(write(tmp_path, "import os\nos.fork()\n" + GOOD_STEP), timeout=10)
+    assert all(result.sentence.startswith("student.py") for result in results if result.sentence)
+
+
+def test_what_the_file_starts_does_not_read_the_requests(tmp_path):
+    path = write(tmp_path, "import subprocess\nsubprocess.Popen(['cat'])\nimport os\nos.system('cat')\n" + GOOD_STEP)
+    assert sentences(grade(path, part=1)[0])["rnn_step_forward/h"] == ""
+
+
+def test_the_students_file_is_not_overwritten(tmp_path, capsys):
+    path = write(tmp_path, GOOD_STEP)
+    assert main(["grade", str(path), "--gradescope", str(path)]) == 2
+    assert "would be overwritten with JSON" in capsys.readouterr().err and path.read_text() == GOOD_STEP
+
+
+def test_only_time_spent_waiting_counts(tmp_path):
+    with Student(write(tmp_path, GOOD_STEP), timeout=1) as student:
+        time.sleep(1.2)
+        student.rnn_step_forward(
+            {"Wxh": np.ones((2, 2)), "Whh": np.ones((2, 2)), "bh": 0}, np.ones((2, 1)), np.ones((2, 1))
+        )
+
+
+def test_the_handouts_example_runs(tmp_path):
+    code = (FOLDER / "HANDOUT.md").read_text().split("```py\n")[1].split("```")[0]
+    run = subprocess.run([sys.executable, "-c", code.replace("from student", "from solution")], cwd=FOLDER,
+                         capture_output=True, text=True)  # fmt: skip
+    assert "10 of 10 pass, by the complex step" in run.stdout, run.stderr
+
+
+# --- other students' mistakes -------------------------------------------------------------------------
+# An edit of a right solution in loops: the function, what stands there, what is written instead, the properties that
+# lose their points, and words of the diagnosis (None: it is unknown, or there is nothing to diagnose).
+
+EDITS = [
+    ("rnn_step_forward", "hn, (params, x, h, hn)", "hn, (params, x, h, h)", "cache", None),
+    ("rnn_step_forward", "hn, (params, x, h, hn)", "hn, [params, x, h, hn]", "cache", None),
+    ("rnn_step_forward", "    hn = np.tanh(z)", "    hn = np.tanh(z)\n    x *= 2", "pure cache", None),
+    ("rnn_step_backward", "dhp = params['Whh'].T @ da", "dhp = params['Whh'] @ da", "dh", "Whh is not transposed"),
+    ("rnn_step_backward", "da = dh * (1 - hn * hn)", "da = np.clip(dh, -0.1, 0.1)", "dWxh dWhh dbh dx dh linear", None),
+    ("rnn_forward", "(hs[T].copy(),)", "(hs[0].copy(),)", "state", "final state is the initial one"),
+    ("rnn_forward", "(params, x, hs)", "(params, x, hs + 1e-4)", "cache", None),
+    ("rnn_forward", "hs[t] + params['bh']", "hs[t - 1] + params['bh']", "h state cache", None),
+    ("rnn_forward", "hs = np.zeros((T + 1, *h.shape))", "hs = np.zeros((T + 1, *h.shape), 'f')", "h state cache", None),
+    ("rnn_forward", "hs[0] = h\n", "hs[0] = h\n    x += 1\n", "h state cache pure", None),
+    ("rnn_backward", "dhnext = Whh.T @ da", "dhnext = Whh @ da", "dWxh dWhh dbh dx dh0", "Whh is not transposed"),
+    ("rnn_backward", "dWhh += da @ hs[t].T", "dWhh += da @ hs[t + 1].T", "dWhh", "takes h[t], the state after"),
+    ("rnn_backward", "dWhh += da @ hs[t].T", "dWhh = da @ hs[t].T", "dWhh", "only the step t = 0 is left"),
+    ("rnn_backward", "dbh += da.sum(axis=1, keepdims=True)", "dbh = dbh + da", "dbh", "not summed over the batch"),
+    ("rnn_backward", "dx[t] = Wxh.T @ da", "dx[t] = Wxh.T @ d", "dx", None),
+    ("rnn_backward", "d = dh[t] + dhnext", "dh[t] += dhnext\n        d = dh[t]", "pure", "changed in place"),
+    ("rnn_backward", "return dx, (dhnext,)", "cache[2][0] = 0\n    return dx, (dhnext,)", "pure", None),
+    ("softmax_cross_entropy", "logits.max(axis=0, keepdims=True)", "logits.max()", "stable", None),
+    ("softmax_cross_entropy", "logits - logits.max(axis=0, keepdims=True)", "logits", "stable", None),
+    ("softmax_cross_entropy", "dlogits /= N", "pass", "dlogits", "1/N is missing"),
+    ("softmax_cross_entropy", "loss = loss / N", "pass", "loss", "a sum over tokens"),
+    ("softmax_cross_entropy", "N = logits.shape[1]", "N = logits.shape[1]\n    logits += 1", "pure", None),
+    ("clip_value", "-limit, limit, out", "-5, 5, out", "clipped", None),
+    ("clip_norm", "limit / norm", "6.5 / norm", "scaled", None),
+    ("clip_norm", "if norm > limit:", "if True:", "untouched", "scaled up"),
+    ("clip_norm", "return norm", "return min(norm, limit)", "norm", "after clipping is returned"),
+    ("adagrad_step", "learning_rate * grads", "0.1 * grads", "params", None),
+    ("adagrad_step", "memory[k] +=", "memory[k][...] =", "memory params", "assigned instead"),
+    ("adagrad_step", "for k in params:", "for k in params:\n        grads[k] *= 2", "ALL", None),
+    ("sample_token", "z = logits / temperature", "z = logits * temperature", "temperature", None),
+    ("sample_token", "z = logits / temperature", "z = logits / 1.0", "temperature", None),
+    ("sample_token", "if temperature == 0:", "if temperature < 1:", "temperature", None),
+    ("sample_token", "z = z - z.max()", "pass", "stable", None),
+    ("sample_token", "u = rng.random()", "u = np.random.rand()", "seeded", None),
+    ("sample_token", "u = rng.random()", "u = np.random.default_rng(1).random()", "softmax temperature seeded", None),
+    ("sample_token", "u = rng.random()", "import copy\n    u = copy.deepcopy(rng).random()", "seeded", None),
+    ("sample_token", "return int(np.argmax(logits))", "temperature = 1", "argmax", None),
+    ("sample_token", "z = logits / temperature", "logits /= temperature\n    z = logits", "ALL", None),
+    ("gru_backward", "(hp - n)", "(n - hp)", "dWxh dWhh dbh dbhn dx dh0", "update gate's gradient has the wrong sign"),
+    ("gru_backward", "dbhn += du.sum", "dbhn += dan.sum", "dbhn", "dbhn takes da_n"),
+    ("gru_forward", "(1 - z) * n + z * hs[t]", "z * n + (1 - z) * hs[t]", "h state cache", "polarity of z"),
+    ("lstm_backward", "dc = dcnext + d * o", "dc = d * o", "dWxh dWhh dbh dx dh0 dc0", "path of the cell state is"),
+    ("lstm_backward", "daf = df * f * (1 - f)", "daf = df", "dWxh dWhh dbh dx dh0 dc0", "slope of the gate f"),
+    ("lstm_forward", "(hs[T].copy(), cs[T].copy())", "(cs[T].copy(), hs[T].copy())", "state", "change places"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "right", "wrong", "lost", "words"), EDITS)
+def test_a_mistake_costs_what_it_should_and_is_named_right_or_not_at_all(tmp_path, function, right, wrong, lost, words):
+    source = (ROOT / "tests" / "student_in_loops.py").read_text()
+    before, start, rest = source.partition(f"def {function}(")
+    body, end, after = rest.partition("\n\n\ndef ")
+    right, wrong = right.replace("'", '"'), wrong.replace("'", '"')
+    assert right in body
+    path = write(tmp_path, before + start + body.replace(right, wrong, 1) + end + after)
+    exercise = EXERCISES[function]
+    with Student(path) as student:
+        results = examine(exercise, student)
+    found = {result.aspect for result in results if result.sentence}
+    if lost == "ALL":
+        assert "pure" in found or found == set(exercise.points), found
+    else:
+        assert found == set(lost.split()), [result.sentence for result in results]
+    diagnosis = "".join({result.diagnosis for result in results})
+    assert words in diagnosis if words else "looks like" not in diagnosis
+
+
+def test_the_solution_in_loops_is_right():
+    results, remark = grade(ROOT / "tests" / "student_in_loops.py")
+    assert not remark and all(result.sentence == "" for result in results)

@@ -17,7 +17,7 @@ ALL = sum(sum(exercise.points.values()) for exercise in EXERCISES.values())
 def run_pytest(folder, *arguments):
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *map(str, arguments)]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
-    return run.returncode, run.stdout
+    return run.returncode, run.stdout + (run.stderr if run.returncode == 4 else "")  # 4: pytest's usage errors
 
 
 def test_the_solution_passes_everything(tmp_path):
@@ -85,3 +85,14 @@ def test_with_several_processes(tmp_path):
 def test_it_costs_nobody_else_numpy():
     code = "import sys, minirnn_pytest; print('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_settings_that_hide_the_checks_and_markers_without_points(tmp_path):
+    (tmp_path / "student.py").write_text("")
+    (tmp_path / "pytest.ini").write_text("[pytest]\npython_functions = check_*\n")
+    code, out = run_pytest(tmp_path, "--minirnn-student", "student.py")
+    assert code == 4 and "no checks were collected; does python_functions" in out
+    (tmp_path / "pytest.ini").unlink()
+    (tmp_path / "test_own.py").write_text("import pytest\n@pytest.mark.points\ndef test_it(): pass\n")
+    code, out = run_pytest(tmp_path, "--minirnn-student", "student.py", "test_own.py")
+    assert code == 4 and "the marker must be points(n) with a number n" in out
