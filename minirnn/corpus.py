@@ -109,23 +109,26 @@ def parts(paths: Sequence[str | Path], kind: str, encoding: str) -> Iterator[str
     return pieces(paths, encoding) if kind == "chars" else whole_words(pieces(paths, encoding))
 
 
-def longest_copy(sample: Array, ids: Array, limit: int = 20_000_000) -> tuple[int, int]:
+def longest_copy(sample: Array, ids: Array, limit: int = 10_000_000) -> tuple[int, int]:
     """The longest run of tokens that a sample shares with a text: its length, and where in the sample it begins.
 
     Of a text longer than ``limit`` tokens, only so many are searched.
     """
     dtype = np.dtype(ids.dtype)
-    haystack, needle = ids[:limit].tobytes(), np.asarray(sample, dtype).tobytes()
-    width, length, where = dtype.itemsize, 0, 0
+    needle, width = np.asarray(sample, dtype).tobytes(), dtype.itemsize
+    length, where = 0, 0
+    for begin in range(0, min(len(ids), limit), PIECE):
+        haystack = ids[
+            begin : min(begin + PIECE + len(sample), limit)
+        ].tobytes()  # a copy may reach into the next piece
 
-    def occurs(start: int, count: int) -> bool:
-        wanted = needle[start * width : (start + count) * width]
-        found = haystack.find(wanted)
-        while found % width and found >= 0:  # it must begin where a token begins
-            found = haystack.find(wanted, found + 1)
-        return found >= 0
+        def occurs(wanted: bytes, haystack: bytes = haystack) -> bool:
+            found = haystack.find(wanted)
+            while found % width and found >= 0:  # it must begin where a token begins
+                found = haystack.find(wanted, found + 1)
+            return found >= 0
 
-    for start in range(len(sample)):
-        while start + length < len(sample) and occurs(start, length + 1):
-            length, where = length + 1, start
+        for start in range(len(sample)):
+            while (stop := start + length + 1) <= len(sample) and occurs(needle[start * width : stop * width]):
+                length, where = length + 1, start
     return length, where

@@ -2,9 +2,7 @@
 
 import csv
 import math
-import sys
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
@@ -31,14 +29,13 @@ def surprisals(model: LanguageModel, ids: Array) -> Array:
     return np.concatenate(nats)
 
 
-def show_summary(nats: Array, vocab: Vocabulary, stream: TextIO = sys.stdout) -> None:
+def show_summary(nats: Array, vocab: Vocabulary) -> None:
     """The mean in nats and bits, and the perplexity."""
     mean = float(nats.mean())
     token = "character" if vocab.kind == "chars" else "word"
     print(
         f"{len(nats):,} {token}s: {mean:.4f} nats, {mean / math.log(2):.4f} bits per {token}, "
-        f"perplexity {math.exp(min(mean, 700)):.3f}",
-        file=stream,
+        f"perplexity {math.exp(min(mean, 700)):.3f}"
     )
 
 

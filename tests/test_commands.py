@@ -1,0 +1,159 @@
+"""``minirnn sample``, ``score`` and ``doctor``."""
+
+import csv
+import math
+import re
+
+import numpy as np
+import pytest
+from conftest import TEXT
+
+import minirnn
+from minirnn import LanguageModel, ModelConfig, Vocabulary, doctor, save_model
+from minirnn.cli import main
+from minirnn.score import surprisals
+
+VOCAB = Vocabulary.from_chars(TEXT)
+
+
+@pytest.fixture
+def model(tmp_path):
+    model = LanguageModel.init(ModelConfig("gru", len(VOCAB), 8), 0)
+    save_model(tmp_path / "model.npz", model, VOCAB)
+    return model
+
+
+def output(capsys, *arguments):
+    assert main([str(argument) for argument in arguments]) == 0
+    return capsys.readouterr().out
+
+
+# --- sample -------------------------------------------------------------------------------------------
+
+
+def test_samples_are_those_of_the_library(tmp_path, model, capsys):
+    out = output(capsys, "sample", tmp_path, "--length", 30, "--prime", "The ", "--seed", 5, "--temperature", 0.5)
+    assert out == "The " + "".join(minirnn.sample(model, VOCAB, 5, "The ", 30, 0.5)) + "\n"
+    out = output(
+        capsys, "sample", tmp_path / "model.npz", "--length", 30, "--top-k", 3, "--top-p", 0.9, "--temperature", 1
+    )
+    assert out == "".join(minirnn.sample(model, VOCAB, 0, "", 30, 1.0, 3, 0.9)) + "\n"
+
+
+def test_several_samples_are_different_and_a_stop_string_ends_each(tmp_path, model, capsys):
+    out = output(capsys, "sample", tmp_path, "--length", 200, "--count", 3, "--stop", "e")
+    samples = [part.split("\n", 1)[1].removesuffix("\n") for part in out.split("----- ")[1:]]
+    assert len(set(samples)) == 3 and all(sample.index("e") == len(sample) - 1 for sample in samples)
+
+
+def test_words_are_shown_with_spaces_between(tmp_path, capsys):
+    vocab = Vocabulary.from_words("one two\nthree\n")
+    model = LanguageModel.init(ModelConfig("rnn", len(vocab), 4), 0)
+    save_model(tmp_path / "model.npz", model, vocab)
+    out = output(capsys, "sample", tmp_path, "--length", 40, "--temperature", 2)
+    expected = vocab.join(minirnn.sample(model, vocab, 0, "", 40, 2.0))
+    assert out.rstrip("\n") == expected.rstrip("\n") and " \n" not in out
+
+
+# --- score --------------------------------------------------------------------------------------------
+
+
+def test_the_score_is_the_loss_of_the_text(tmp_path, model, capsys):
+    text = TEXT[:700]  # more than one stretch of steps
+    (tmp_path / "text.txt").write_text(text)
+    out = output(capsys, "score", tmp_path, tmp_path / "text.txt")
+    ids = VOCAB.encode(text)
+    nats = minirnn.evaluate(model, ids, batch_size=1, seq_length=50)[0]
+    said = [float(word) for word in re.findall(r"[\d.]+\d", out)]
+    assert said == pytest.approx([699, nats, nats / math.log(2), math.exp(nats)], rel=1e-4)
+    assert re.fullmatch(r"699 characters: \S+ nats, \S+ bits per character, perplexity \S+\n", out)
+    every = surprisals(model, ids)
+    logits, _ = model.logits(ids[:-1, None], model.zero_state(1))
+    p = np.exp(logits[:, :, 0]) / np.exp(logits[:, :, 0]).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(every, -np.log(p[np.arange(699), ids[1:]]), rtol=1e-4)
+
+
+def test_every_token_goes_to_a_table(tmp_path, model, capsys):
+    (tmp_path / "text.txt").write_text("To the\nsea")
+    output(capsys, "score", tmp_path, tmp_path / "text.txt", "--csv", tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert "".join(row["token"] for row in rows) == "To the\nsea"
+    assert rows[0]["nats"] == "" and [int(row["position"]) for row in rows] == list(range(10))
+    np.testing.assert_allclose(
+        [float(r["nats"]) for r in rows[1:]], surprisals(model, VOCAB.encode("To the\nsea")), atol=1e-6
+    )
+
+
+def test_colours_come_only_where_they_are_wanted(tmp_path, model, capsys, monkeypatch):
+    (tmp_path / "text.txt").write_text("To the sea")
+    assert "\033" not in output(capsys, "score", tmp_path, tmp_path / "text.txt")
+    out = output(capsys, "score", tmp_path, tmp_path / "text.txt", "--color", "always")
+    assert out.startswith("T\033[") and "nats per token: " in out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert "\033" in output(capsys, "score", tmp_path, tmp_path / "text.txt")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\033" not in output(capsys, "score", tmp_path, tmp_path / "text.txt")
+
+
+def test_one_token_cannot_be_scored(model):
+    with pytest.raises(ValueError, match="at least 2 tokens"):
+        surprisals(model, np.array([1]))
+
+
+# --- doctor -------------------------------------------------------------------------------------------
+
+
+def test_the_doctor_looks_at_a_text_and_at_the_machine(tmp_path, capsys, monkeypatch):
+    times = iter([{"small": 1.0, "large": 50.0}, {"small": 1.0, "large": 20.0}, {"small": 0.95, "large": 50.0}] * 2)
+    monkeypatch.setattr(doctor, "run_trial", lambda choice: next(times))
+    (tmp_path / "text.txt").write_bytes((TEXT * 3 + "schön é").encode("cp1252"))
+    out = output(capsys, "doctor", tmp_path / "text.txt")
+    assert "bytes of cp1252" in out and "advice: train with --encoding cp1252" in out
+    assert "suggested: --cell gru" in out and "MiB" in out and "'é'" in out
+    assert "more parameters than characters" in out
+    assert "BLAS:" in out and "trial, as it is now: small 1.00 ms large 50.00 ms" in out
+    assert "advice: OPENBLAS_NUM_THREADS=1 would make a large model 2.5 times as fast" in out
+
+
+def test_the_suggested_settings_train(tmp_path, capsys):
+    for length in (60, 400, 3000):
+        (tmp_path / "text.txt").write_text((TEXT * 3)[:length])
+        out = "\n".join(doctor.examine_text(str(tmp_path / "text.txt"), minirnn.cli.DEFAULTS))
+        options = out.split("suggested: ")[1].split("\n")[0].split()
+        arguments = [
+            "train",
+            str(tmp_path / "text.txt"),
+            "--out",
+            str(tmp_path / str(length)),
+            *options,
+            "--steps",
+            "3",
+        ]
+        assert main(arguments) == 0
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding"),
+    [
+        (b"plain", "utf-8"),
+        ("schön".encode(), "utf-8"),
+        ("schön".encode("utf-16"), "utf-16"),
+        ("schön".encode("cp1252"), "cp1252"),
+        (b"\x81\x8d", "latin-1"),
+    ],
+)
+def test_encodings_are_guessed(tmp_path, data, encoding):
+    (tmp_path / "text.txt").write_bytes(data)
+    assert doctor.guess_encoding(str(tmp_path / "text.txt")) == encoding
+
+
+def test_a_trial_measures_something():
+    times = doctor.run_trial({"OPENBLAS_NUM_THREADS": "1"})
+    assert set(times) == {"small", "large"} and 0 < times["small"] < times["large"]
+
+
+def test_what_is_not_known_is_not_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor.np, "__file__", str(tmp_path / "numpy" / "__init__.py"))
+    assert doctor.kernels() == ""
