@@ -162,3 +162,18 @@ def test_the_documents_know_how_many_mistakes_there_are():
     for name in ("README.md", "docs/gradient-checking.md", "docs/CHANGELOG.md", "examples/assignment/TEACHER.md"):
         counts = re.findall(r"(\d+)\s+(?:classic |known )?mistakes", (ROOT / name).read_text())
         assert counts and set(counts) == {str(len(MISTAKES))}, name
+
+
+def test_one_point_where_numbers_agree_is_not_enough():
+    right = TARGETS["rnn.backward"].call
+    wrong = with_mistakes("rnn.backward", next(m for m in MISTAKES if "the loop runs forward" in m.sentence))
+    calls = iter(range(4))
+
+    def at_one_point(*args):
+        if next(calls) == 1:
+            return wrong(*args)
+        raise ValueError("matmul: mismatch")
+
+    assert not diagnose("rnn.backward", at_one_point).explanations
+    calls = iter(range(4))
+    assert not diagnose("rnn.backward", lambda *args: (wrong if next(calls) == 1 else right)(*args)).explanations

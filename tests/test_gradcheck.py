@@ -1,5 +1,7 @@
 """The checker itself: right gradients pass, wrong ones do not, and the report says where."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -469,3 +471,70 @@ def test_no_picture_without_a_truth(tmp_path):
         plot_error_vs_eps(lambda p: (p["x"] * p["x"].conj()).sum(), {"x": np.ones(3)}, tmp_path / "a.png")
     with pytest.raises(ValueError, match="does not depend on x"):
         plot_error_vs_eps(lambda p: 1 + 0 * p["x"].sum(), {"x": np.ones(3)}, tmp_path / "a.png")
+
+
+# --- how strict it is ---------------------------------------------------------------------------------
+
+
+def test_a_small_gradient_is_measured_against_itself(rng):
+    p = {"a": rng.standard_normal(4), "b": rng.standard_normal(4)}
+
+    def loss(q):
+        return (q["a"] ** 3).sum() + 1e-4 * (q["b"] ** 3).sum()
+
+    right = {"a": 3 * p["a"] ** 2, "b": 3e-4 * p["b"] ** 2}
+    assert check_gradients(loss, p, right).ok
+    assert not check_gradients(loss, p, right | {"b": right["b"] * (1 + 1e-8)}).ok
+
+
+def test_what_matches_at_one_point_only_is_not_named(rng):
+    p = {"a": rng.standard_normal(4)}
+    report = check_gradients(
+        lambda q: (q["a"] ** 3).sum(), p, lambda q: {"a": (3 if (q["a"] == p["a"]).all() else 2) * 3 * q["a"] ** 2}
+    )
+    assert report["a"].sentence.endswith("unknown mistake")
+
+
+def test_a_kink_does_not_excuse_an_answer_that_is_far_off():
+    report = check_gradients(lambda q: np.abs(q["x"]).sum(), {"x": np.zeros(2)}, {"x": np.array([7.0, 0.0])})
+    assert report["x"].verdict == "WRONG" and report["x"].index == (0,)
+
+
+def test_the_worst_of_several_wrong_entries_is_shown(params):
+    grads = exact(params)
+    grads["W"] += [[0.01, 0, 0], [0, -0.05, 0.02]]
+    finding = check_gradients(loss, params, grads)["W"]
+    assert finding.index == (1, 1) and finding.wrong == 3
+
+
+def test_of_a_large_parameter_a_sample_of_entries_is_counted(rng):
+    x = rng.standard_normal((40, 50))
+    grads = 2 * x
+    grads[::2] += 0.1
+    finding = check_gradients(lambda q: (q["x"] ** 2).sum(), {"x": x}, {"x": grads})["x"]
+    assert 30 < finding.wrong < 70 and finding.index[0] % 2 == 0
+
+
+def test_a_cache_that_grows_is_not_left_alone(affine):
+    def backward(dy, cache):
+        cache[2].append(np.ones(1))
+        return affine_backward(dy, cache[:2])
+
+    report = check_layer(lambda x, W, b: (W @ x + b, (x, W, [])), backward, affine)
+    assert [finding.name for finding in report.findings if not finding.ok] == ["pure cache"]
+
+
+def test_central_differences_know_their_limits(rng):
+    x = rng.standard_normal(3)
+    finding = check_gradients(lambda q: 1e8 + np.abs(q["x"]).sum(), {"x": x}, {"x": np.sign(x)})["x"]
+    assert finding.verdict != "WRONG"
+    many = rng.standard_normal(10_000)
+    report = check_gradients(lambda q: np.tanh(q["x"].real).sum() + 0j, {"x": many}, {"x": 1 - np.tanh(many) ** 2})
+    assert report.ok and "central" in report.method
+
+
+def test_functions_of_the_standard_library_are_checked_too():
+    report = check_gradients(
+        lambda q: math.tanh(q["x"][0]), {"x": np.array([0.3])}, {"x": np.array([1 - math.tanh(0.3) ** 2])}
+    )
+    assert report.ok and "not complex-safe" in report.method

@@ -434,3 +434,52 @@ def test_a_mistake_costs_what_it_should_and_is_named_right_or_not_at_all(tmp_pat
 def test_the_solution_in_loops_is_right():
     results, remark = grade(ROOT / "tests" / "student_in_loops.py")
     assert not remark and all(result.sentence == "" for result in results)
+
+
+def test_an_unknown_mistake_is_said_only_of_numbers(tmp_path):
+    path = write(tmp_path, GOOD_STEP.replace("(params, x, h, h_next)", "None"))
+    with Student(path) as student:
+        results = examine(EXERCISES["rnn_step_forward"], student)
+    assert not any(result.diagnosis for result in results)
+    path = write(tmp_path, GOOD_STEP.replace("np.tanh", "np.sin"))
+    with Student(path) as student:
+        results = examine(EXERCISES["rnn_step_forward"], student)
+    assert "unknown" in results[0].diagnosis
+
+
+def test_results_that_cannot_be_written_leave_the_old_ones(tmp_path, monkeypatch):
+    (tmp_path / "r.json").write_text("old")
+    monkeypatch.setattr("json.dumps", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left", "r.json")))
+    assert main(["grade", str(FOLDER / "student.py"), "--gradescope", str(tmp_path / "r.json")]) == 2
+    assert (tmp_path / "r.json").read_text() == "old"
+
+
+def test_an_answer_that_claims_to_be_enormous_is_not_read(tmp_path):
+    forged = (
+        "import os, struct\ndef f():\n    for fd in range(3, 9):\n        try: os.write(fd, struct.pack('>Q', 2**40))\n"
+    )
+    path = write(tmp_path, forged + "        except OSError: pass\n")
+    with Student(path, timeout=30) as student, pytest.raises(StudentError, match="an answer that cannot be read"):
+        student.f()
+
+
+def test_what_was_stopped_once_is_not_waited_for_again(tmp_path):
+    with Student(write(tmp_path, "def f():\n    while True: pass\n"), timeout=20) as student:
+        for limit in (10, 0.1):
+            started = time.monotonic()
+            with pytest.raises(StudentError, match="an endless loop"):
+                student.f()
+            assert time.monotonic() - started < limit
+
+
+def test_an_argument_that_is_reshaped(tmp_path):
+    path = write(tmp_path, "def f(x):\n    x.shape = (-1,)\n")
+    with Student(path) as student, pytest.raises(StudentError, match=r"it reshapes an argument to \(4,\)"):
+        student.f(np.ones((2, 2)))
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "inf", "nan", "soon"])
+def test_time_limits_that_are_none(seconds, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["grade", "student.py", "--timeout", seconds])
+    assert ended.value.code == 2 and "--timeout" in capsys.readouterr().err

@@ -96,3 +96,15 @@ def test_settings_that_hide_the_checks_and_markers_without_points(tmp_path):
     (tmp_path / "test_own.py").write_text("import pytest\n@pytest.mark.points\ndef test_it(): pass\n")
     code, out = run_pytest(tmp_path, "--minirnn-student", "student.py", "test_own.py")
     assert code == 4 and "the marker must be points(n) with a number n" in out
+
+
+def test_a_traceback_is_shown_on_request(tmp_path):
+    (tmp_path / "student.py").write_text("def clip_value(grads, limit):\n    return 1 / 0\n")
+    assert "Traceback" not in run_pytest(tmp_path, "--minirnn-student", "student.py", "-k", "clip_value")[1]
+    assert "return 1 / 0" in run_pytest(tmp_path, "--minirnn-student", "student.py", "-k", "clip_value", "-v")[1]
+
+
+def test_the_time_limit_is_passed_on(tmp_path):
+    (tmp_path / "student.py").write_text("def clip_value(grads, limit):\n    while True: pass\n")
+    options = ["--minirnn-student", "student.py", "-k", "clip_value", "--minirnn-timeout", "10"]
+    assert "stopped after 1 s" in run_pytest(tmp_path, *options)[1]
