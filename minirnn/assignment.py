@@ -375,7 +375,7 @@ def examine_sampling(function: Callable[..., Any]) -> Verdicts:
     def seeded(count: int) -> list[np.random.Generator]:
         return [np.random.default_rng(seed) for seed in range(count)]
 
-    def frequencies(temperature: float, count: int = 1000) -> str:
+    def frequencies(temperature: float, count: int = 500) -> str:
         ids, fault = draw(temperature, seeded(count))
         p = np.exp(logits / temperature) / np.exp(logits / temperature).sum()
         shares = np.bincount(ids, minlength=len(p)) / count
