@@ -109,7 +109,7 @@ def parts(paths: Sequence[str | Path], kind: str, encoding: str) -> Iterator[str
     return pieces(paths, encoding) if kind == "chars" else whole_words(pieces(paths, encoding))
 
 
-def longest_copy(sample: Array, ids: Array, limit: int = 10_000_000) -> tuple[int, int]:
+def longest_copy(sample: Array, ids: Array, limit: int = 5_000_000) -> tuple[int, int]:
     """The longest run of tokens that a sample shares with a text: its length, and where in the sample it begins.
 
     Of a text longer than ``limit`` tokens, only so many are searched.
