@@ -6,8 +6,7 @@ import os
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import minirnn
@@ -100,15 +99,6 @@ def set_aside(path: Path) -> None:
             kept = path.with_name(f"{path.stem}.previous-{n}.npz")
         path.rename(kept)
         print(f"the model of an earlier run is now {kept}")
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Let an error name the file that could not be written; that of a full disk does not."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def run(program: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:

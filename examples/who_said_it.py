@@ -12,9 +12,10 @@ import sys
 from collections import Counter
 
 import numpy as np
-from support import find_text, prepare_folder, run, writing
+from support import find_text, prepare_folder, run
 
 import minirnn
+from minirnn.checkpoint import writing
 from minirnn.checks import check_diverged
 from minirnn.classifier import pad
 from minirnn.cli import at_least, fraction, path_name

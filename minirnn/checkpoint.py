@@ -15,6 +15,7 @@ import dataclasses
 import json
 import os
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,18 +82,32 @@ def write(path: str | Path, model: LanguageModel, vocab: Vocabulary, arrays: Par
         **more,
     }
     named: dict[str, Any] = dict(arrays)
+    with whole(path) as partial, partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **named)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Another name to write under: the file gets its own when all has been written, or stays as it was."""
     partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **named)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:  # name the file that was asked for; a full disk names none
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        with writing(path):
+            yield partial
+            partial.replace(path)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()  # it is still there only if something went wrong
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Let an error name the file that could not be written; that of a full disk names none."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def load_model(path: str | Path) -> tuple[LanguageModel, Vocabulary]:

@@ -39,8 +39,8 @@ def at_least(minimum: int) -> Callable[[str], int]:
     """An argparse type: a whole number not below ``minimum``."""
 
     def whole_number(text: str) -> int:
-        if int(text) < minimum:
-            raise argparse.ArgumentTypeError(f"must be at least {minimum}, got {text}")
+        if not minimum <= int(text) < 10**12:
+            raise argparse.ArgumentTypeError(f"must be at least {minimum} and less than 10**12, got {text:.20}")
         return int(text)
 
     whole_number.__name__ = "whole number"  # argparse shows it
@@ -78,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Recurrent networks in NumPy, written out by hand: train them on a text, let them write, ask how "
         "surprised they are, and grade those who write their own.",
         epilog="To begin: minirnn train book.txt --out run, then minirnn sample run. Exit codes: 0 done, 2 bad input, "
-        "130 interrupted with everything saved, 1 a mistake in minirnn.",
+        "130 interrupted (a training run has saved everything), 1 a mistake in minirnn.",
     )
     parser.add_argument("--version", action="version", version=f"minirnn {minirnn.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -237,16 +237,30 @@ def run_train(args: argparse.Namespace) -> int:
             what = "the texts" if args.texts else f"--{fixed[0].replace('_', '-')}"
             may = ", ".join(f"--{name.replace('_', '-')}" for name in MAY_CHANGE)
             raise ValueError(f"{what} cannot change when a run is resumed; only {may} and --time-limit can")
-        return train(Path(args.out), [], given, True, args.time_limit)
+        return stopped_by_a_closed_pipe(lambda: train(Path(args.out), [], given, True, args.time_limit))
     if not args.texts:
         raise ValueError("no text to train on: name one or more text files, or --resume a run")
+    if "max_vocab" in given and given.get("level") != "words":
+        raise ValueError("--max-vocab is for words; add --level words, or leave it out")
+    if "patience" in given and given.get("valid") == 0:
+        raise ValueError("--patience needs a validation loss; leave out --valid 0")
     if args.tie_weights and "embedding" not in given:
         given["embedding"] = given.get("hidden", DEFAULTS["hidden"])
-    return train(Path(args.out), args.texts, DEFAULTS | given, False, args.time_limit)
+    return stopped_by_a_closed_pipe(lambda: train(Path(args.out), args.texts, DEFAULTS | given, False, args.time_limit))
+
+
+def stopped_by_a_closed_pipe(train: Callable[[], int]) -> int:
+    """Train; whoever closes the pipe that the progress goes to has stopped the run before its end."""
+    try:
+        return train()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        print("minirnn: nobody reads the output any more: stopped; --resume goes on", file=sys.stderr)
+        return 130
 
 
 def find_model(name: str) -> Path:
-    """The file to load: a run's best.npz, or else its last.npz, or the file itself."""
+    """The file to load: the folder's best.npz, else last.npz, else model.npz (of an example); or the file itself."""
     path = Path(name)
     if not path.is_dir():
         return path
@@ -294,11 +308,9 @@ def run_doctor(args: argparse.Namespace) -> int:
     """``minirnn doctor``: the text, if there is one, and the machine."""
     from minirnn import doctor
 
-    lines = doctor.examine_text(args.text, DEFAULTS) if args.text else []
-    for line in lines:
-        print(line)
-    for line in doctor.examine_machine():
-        print(line)
+    if args.text:
+        print(*doctor.examine_text(args.text, DEFAULTS), sep="\n")
+    print(*doctor.examine_machine(), sep="\n")
     return 0
 
 
@@ -315,6 +327,7 @@ def run_grade(args: argparse.Namespace) -> int:
 
 def guarded(name: str, program: Callable[[], int]) -> int:
     """Run a program and return its exit code; bad input ends it with one sentence on stderr, and 2."""
+    sys.stdout = sys.stdout or io.StringIO()  # it was closed: nobody reads
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shall not end a training run
     try:

@@ -25,6 +25,8 @@ def pieces(paths: Sequence[str | Path], encoding: str = "utf-8") -> Iterator[str
     """
     for path in paths:
         empty, start = True, True
+        if Path(path).exists() and not Path(path).is_file():
+            raise ValueError(f"{path} is no file; a text is read twice, and neither a pipe nor a folder can be")
         try:
             with Path(path).open(encoding=encoding) as file:
                 while piece := file.read(PIECE):
@@ -34,7 +36,8 @@ def pieces(paths: Sequence[str | Path], encoding: str = "utf-8") -> Iterator[str
                     empty = empty and not piece
                     yield piece
         except UnicodeError as error:
-            raise UnicodeError(f"{path} is not {encoding} text: {error}; it may be latin-1 or cp1252") from None
+            why = getattr(error, "reason", error)  # its position is one in the piece, not in the file
+            raise UnicodeError(f"{path} is not {encoding} text: {why}; it may be latin-1 or cp1252") from None
         except LookupError:
             raise ValueError(f"unknown encoding {encoding!r}; common ones are utf-8, latin-1 and utf-16") from None
         if empty:
@@ -87,7 +90,7 @@ def encode_files(
     total = 0
     for piece in parts(paths, kind, encoding):
         if kind == "chars":
-            counts.update(dict.fromkeys(set(piece), 1))
+            counts.update(set(piece))
             total += len(piece)
         else:
             words = split_words(piece)
@@ -114,13 +117,11 @@ def longest_copy(sample: Array, ids: Array, limit: int = 5_000_000) -> tuple[int
 
     Of a text longer than ``limit`` tokens, only so many are searched.
     """
-    dtype = np.dtype(ids.dtype)
-    needle, width = np.asarray(sample, dtype).tobytes(), dtype.itemsize
+    needle, width = np.asarray(sample, ids.dtype).tobytes(), ids.itemsize
     length, where = 0, 0
     for begin in range(0, min(len(ids), limit), PIECE):
-        haystack = ids[
-            begin : min(begin + PIECE + len(sample), limit)
-        ].tobytes()  # a copy may reach into the next piece
+        # A copy may reach into the next piece.
+        haystack = ids[begin : min(begin + PIECE + len(sample), limit)].tobytes()
 
         def occurs(wanted: bytes, haystack: bytes = haystack) -> bool:
             found = haystack.find(wanted)

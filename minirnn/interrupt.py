@@ -1,4 +1,4 @@
-"""Ctrl-C as a request."""
+"""Ctrl-C, and what batch systems send, as a request."""
 
 import signal
 from collections.abc import Iterator
@@ -8,18 +8,19 @@ from threading import Event
 
 @contextmanager
 def catch_interrupt() -> Iterator[Event]:
-    """Turn Ctrl-C into a request: the event is set, and a loop that looks at it can finish its step and save.
+    """Turn Ctrl-C, or SIGTERM, into a request: the event is set, and a loop that looks at it can finish and save.
 
-    A second Ctrl-C interrupts at once.
+    A second one interrupts at once.
     """
     asked = Event()
 
-    def ask(*_: object) -> None:
+    def ask(number: int, _: object) -> None:
         asked.set()
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before[signal.Signals(number)])
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -5,6 +5,7 @@ which the run can be resumed to the bit; ``best.npz``, the checkpoint with the l
 """
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -16,12 +17,13 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from minirnn.checkpoint import load_checkpoint, save_checkpoint
+from minirnn.checkpoint import load_checkpoint, save_checkpoint, whole, writing
 from minirnn.checks import Array
 from minirnn.corpus import encode_files, longest_copy
 from minirnn.interrupt import catch_interrupt
 from minirnn.model import LanguageModel, ModelConfig
 from minirnn.optim import OPTIMIZERS
+from minirnn.plots import plot_losses
 from minirnn.sample import sample
 from minirnn.schedules import schedule_by_name
 from minirnn.text import Vocabulary
@@ -43,18 +45,26 @@ def new_run(folder: Path, texts: list[str], settings: Settings) -> tuple[Trainer
     created = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        ids, vocab = encode_files(
-            texts, folder / "text.npy", settings["level"], settings["max_vocab"], settings["encoding"]
-        )
-        settings["tokens"] = len(ids)
+        with writing(folder / "text.npy"):
+            ids, vocab = encode_files(
+                texts, folder / "text.npy", settings["level"], settings["max_vocab"], settings["encoding"]
+            )
+        settings |= {"texts": texts, "tokens": len(ids), "sha256": digest(folder / "text.npy")}
         trainer = make_trainer(ids, len(vocab), settings)
+        keep(folder, trainer, vocab, settings, [])  # from now on there is something to resume
     except BaseException:
-        (folder / "text.npy").unlink(missing_ok=True)
+        for name in ("text.npy", "last.npz", "history.csv"):
+            (folder / name).unlink(missing_ok=True)
         if created:
             folder.rmdir()
         raise
-    settings["texts"] = texts
     return trainer, vocab
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def resumed_run(folder: Path, changes: Settings) -> tuple[Trainer, Vocabulary, Settings, list[dict[str, float]]]:
@@ -64,10 +74,16 @@ def resumed_run(folder: Path, changes: Settings) -> tuple[Trainer, Vocabulary, S
     checkpoint = load_checkpoint(folder / "last.npz")
     if not checkpoint.settings or not checkpoint.training:
         raise ValueError(f"{folder / 'last.npz'} is a model without a training run; it can be sampled, not resumed")
+    if "steps" in changes:
+        changes = {"epochs": None} | changes  # the later wish counts
     settings = checkpoint.settings | changes
     ids = load_ids(folder / "text.npy", settings["tokens"])
+    if digest(folder / "text.npy") != settings["sha256"]:
+        raise ValueError(f"{folder / 'text.npy'} is not the text this run began with; begin a new run")
     trainer = make_trainer(ids, len(checkpoint.vocab), settings)
     trainer.restore(checkpoint.arrays, checkpoint.training)
+    if changes and settings["steps"] < trainer.step:
+        raise ValueError(f"the run is at step {trainer.step:,} already; ask for more than {settings['steps']:,}")
     return trainer, checkpoint.vocab, settings, checkpoint.history
 
 
@@ -85,12 +101,6 @@ def load_ids(path: Path, tokens: int) -> Array:
 def make_trainer(ids: Array, vocab_size: int, settings: Settings) -> Trainer:
     """Model, optimizer and trainer as the settings say."""
     train_ids, _ = split(ids, settings["valid"])
-    needed = settings["batch_size"] * settings["seq_length"] + 1
-    if len(train_ids) < needed:
-        raise ValueError(
-            f"{len(train_ids):,} tokens to train on are too few: a batch of {settings['batch_size']} sequences of "
-            f"{settings['seq_length']} needs {needed:,}; take a longer text, or smaller --batch-size or --seq-length"
-        )
     config = ModelConfig(
         settings["cell"], vocab_size, settings["hidden"], settings["layers"], settings["embedding"],
         settings["dropout"], settings["tie_weights"],
@@ -138,13 +148,15 @@ def train(folder: Path, texts: list[str], settings: Settings, resume: bool, time
     print(f"text: {len(train_ids):,} {kind} to train on, {len(valid_ids):,} to validate, {len(vocab):,} different")
     print(f"model: {settings['layers']} x {settings['hidden']} {settings['cell']}, {size(trainer.model):,} parameters")
     described = settings | {"vocabulary": len(vocab), "parameters": size(trainer.model)}
-    (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    with whole(folder / "config.json") as partial:
+        partial.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     progress, started, total = Progress(sys.stdout, kind), time.monotonic(), settings["steps"]
     ending = "" if trainer.step < total else "nothing left to do: all steps are done; more with --steps"
     with catch_interrupt() as interrupted:
-        for report in trainer.steps(max(0, total - trainer.step)):
+        for report in trainer.steps(total - trainer.step):
             row = {"step": report.step, "epoch": report.epoch, "loss": report.smooth_loss}
-            if report.step % settings["report_every"] == 0 or report.step == total:
+            evaluated = report.step % settings["report_every"] == 0 or report.step == total
+            if evaluated:
                 if len(valid_ids) > 1:
                     row["valid"], row["accuracy"] = evaluate(trainer.model, valid_ids)
                 history.append(row)
@@ -155,9 +167,9 @@ def train(folder: Path, texts: list[str], settings: Settings, resume: bool, time
                 ending = f"interrupted after step {report.step:,}; go on with: minirnn train --resume --out {folder}"
             elif time_limit is not None and time.monotonic() - started > time_limit:
                 ending = f"time is up after step {report.step:,}; go on with: minirnn train --resume --out {folder}"
-            if ending or (history and history[-1] is row):
+            if ending or evaluated:
                 keep(folder, trainer, vocab, settings, history)
-            progress.show(report, total, row, bool(ending) or "valid" in row)
+            progress.show(report, total, row, bool(ending) or evaluated)
             if ending:
                 break
     print(ending)
@@ -181,22 +193,17 @@ def keep(
 ) -> None:
     """Write the checkpoints, and the history for people."""
     losses = [row["valid"] for row in history if "valid" in row]
-    best = history and "valid" in history[-1] and history[-1]["step"] == trainer.step and losses[-1] == min(losses)
-    if best:
+    if losses and history[-1]["step"] == trainer.step and history[-1].get("valid") == min(losses):
         save_checkpoint(folder / "best.npz", trainer, vocab, settings, history)
     save_checkpoint(folder / "last.npz", trainer, vocab, settings, history)
-    partial = folder / "history.csv.partial"
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with whole(folder / "history.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["step", "epoch", "loss", "valid", "accuracy"])
         writer.writeheader()
         writer.writerows(history)
-    partial.replace(folder / "history.csv")
 
 
 def finish(folder: Path, vocab: Vocabulary, settings: Settings, history: list[dict[str, float]], text: Array) -> None:
     """Say what was reached, draw the curve, and show a sample together with how much of it is copied."""
-    from minirnn.plots import plot_losses
-
     best = folder / ("best.npz" if (folder / "best.npz").exists() else "last.npz")
     model = load_checkpoint(best).model
     rows = [row for row in history if "valid" in row]
@@ -231,20 +238,19 @@ class Progress:
     def show(self, report: Report, total: int, row: dict[str, float], lasting: bool) -> None:
         """Say how far training is; ``lasting`` lines stay."""
         if "valid" in row:
-            number = f"{row['valid']:.3f}"
-            self.valid = f"  validation {number}, accuracy {row['accuracy']:.3f}"
-            if self.bold:
-                self.valid = self.valid.replace(number, f"\033[1m{number}\033[0m", 1)
+            self.valid = f"  validation {row['valid']:.3f}, accuracy {row['accuracy']:.3f}"
         now = time.monotonic()
         if not lasting and not (self.live and now - self.shown > 0.2):
             return
         self.shown = now
         minutes, seconds = divmod(round(report.seconds_left), 60)
         line = (
-            f"step {report.step:,}/{total:,}  epoch {report.epoch:.2f}  loss {report.smooth_loss:.3f}{self.valid}  "
-            f"{report.tokens_per_second:,.0f} {self.kind}/s  {minutes}:{seconds:02} left"
+            f"step {report.step:,}/{total:,}  {minutes}:{seconds:02} left  loss {report.smooth_loss:.3f}{self.valid}  "
+            f"{report.tokens_per_second:,.0f} {self.kind}/s  epoch {report.epoch:.2f}"
         )
         if self.live:
-            width = shutil.get_terminal_size().columns - 1
-            line = "\r" + (line if self.bold and len(line) < width + 8 else line[:width]) + "\033[K"
+            line = line if lasting else line[: shutil.get_terminal_size().columns - 1]
+            if self.bold:
+                line = line.replace(self.valid, f"\033[1m{self.valid}\033[0m") if self.valid else line
+            line = f"\r{line}\033[K"
         print(line, end="\n" if lasting or not self.live else "", file=self.stream, flush=True)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from minirnn.checkpoint import whole
 from minirnn.checks import Array
 from minirnn.model import LanguageModel
 from minirnn.ops import cross_entropy_forward
-from minirnn.text import Vocabulary
+from minirnn.text import END_OF_LINE, Vocabulary
 
 STEPS = 256  # tokens read at a time
 # 256-colour codes from "as expected" to "what a surprise": white, yellow, orange, red; and up to how many nats.
@@ -21,12 +22,12 @@ def surprisals(model: LanguageModel, ids: Array) -> Array:
     if len(ids) < 2:
         raise ValueError(f"scoring needs at least 2 tokens, one to read and one to predict, got {len(ids)}")
     state, nats = model.zero_state(1), []
-    for start in range(0, len(ids) - 1, STEPS):
-        x, y = ids[start : start + STEPS][: len(ids) - 1 - start], ids[start + 1 : start + 1 + STEPS]
+    inputs, targets = ids[:-1], ids[1:]
+    for start in range(0, len(inputs), STEPS):
+        x, y = inputs[start : start + STEPS], targets[start : start + STEPS]
         logits, state = model.bag_logits(x[:, None], state)  # (V, T)
-        every = [cross_entropy_forward(logits[:, [t]], y[[t]], np.ones(1))[0] for t in range(len(y))]
-        nats.append(np.array(every))
-    return np.concatenate(nats)
+        nats += [cross_entropy_forward(logits[:, [t]], y[[t]], np.ones(1))[0] for t in range(len(y))]
+    return np.array(nats)
 
 
 def show_summary(nats: Array, vocab: Vocabulary) -> None:
@@ -45,7 +46,8 @@ def show_coloured(ids: Array, nats: Array, vocab: Vocabulary) -> None:
     print(tokens[0], end="")
     for token, surprise in zip(tokens[1:], nats, strict=True):
         colour = next(code for limit, code in COLOURS if surprise <= limit)
-        space = "" if vocab.kind == "chars" else " "
+        token = "\n" if token == END_OF_LINE and vocab.kind == "words" else token
+        space = "" if vocab.kind == "chars" or token == "\n" else " "
         print(f"{space}\033[{colour}m{token}\033[0m", end="")
     legend = "  ".join(
         f"\033[{code}m{'more' if limit == math.inf else f'up to {limit:g}'}\033[0m" for limit, code in COLOURS
@@ -55,7 +57,7 @@ def show_coloured(ids: Array, nats: Array, vocab: Vocabulary) -> None:
 
 def write_csv(path: Path, ids: Array, nats: Array, vocab: Vocabulary) -> None:
     """A row for each token: its position, itself, its surprisal in nats; the first has none."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["position", "token", "nats"])
         writer.writerow([0, vocab.tokens[ids[0]], ""])

@@ -122,12 +122,13 @@ class Trainer:
 
         The trainer must have been made with the same settings. ValueError if the arrays are not those of its model.
         """
-        state = {name: s for name, s in self.snapshot()[0].items() if name.startswith("state/")}
         slots = {name: a for name, a in arrays.items() if name.startswith("optimizer/")}
-        for name, s in ({f"params/{name}": p for name, p in self.model.params.items()} | state).items():
+        for name, mine in self.snapshot()[0].items():
+            if name.startswith("optimizer/"):
+                continue  # a new optimizer remembers nothing yet
             if name not in arrays:
                 raise ValueError(f"the snapshot has no {name}")
-            check_shape(name, arrays[name], s.shape)
+            check_shape(name, arrays[name], mine.shape)
         for name, p in self.model.params.items():
             p[...] = arrays[f"params/{name}"]
         self.optimizer.state = {name.removeprefix("optimizer/"): slot.copy() for name, slot in slots.items()}

@@ -169,6 +169,12 @@ RESUME = {
     "no last.npz": (lambda run: (run / "last.npz").unlink(), "has no last.npz to resume from"),
     "no text": (lambda run: (run / "text.npy").unlink(), "text.npy: No such file"),
     "another text": (lambda run: np.save(run / "text.npy", np.zeros(5, np.uint8)), "does not hold the"),
+    "a text of other numbers": (
+        lambda run: np.save(run / "text.npy", np.load(run / "text.npy").astype(float)),
+        "does not hold the",
+    ),
+    "no bytes": (lambda run: (run / "text.npy").write_bytes(b""), "text.npy is damaged"),
+    "turned around": (lambda run: np.save(run / "text.npy", np.load(run / "text.npy")[::-1]), "is not the text"),
     "text is text": (lambda run: (run / "text.npy").write_text("hello"), "text.npy is damaged"),
     "text is cut": (lambda run: os.truncate(run / "text.npy", 500), "text.npy is damaged"),
 }
@@ -205,6 +211,14 @@ def test_a_text_that_cannot_be_used(capsys, tmp_path, what):
     assert expected in sentence
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_no_text(capsys, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "."):
+        sentence = ends_in_a_sentence(capsys, tmp_path / "x", "train", tmp_path / name, "--out", tmp_path / "run")
+        assert "is no file; a text is read twice" in sentence
+
+
 def test_a_huge_line_is_no_text_of_words_but_one_of_characters(capsys, tmp_path):
     text = tmp_path / "book.txt"
     text.write_text("abcdefgh" * 300_000)
@@ -238,6 +252,11 @@ OPTIONS = [
     (["--out", "NEW", "--valid", "1"], "must be at least 0 and less than 1"),
     (["--out", "NEW", "--tie-weights", "--embedding", "5"], "tied weights need"),
     (["--out", "NEW", "--batch-size", "100000"], "too few"),
+    (["--out", "NEW", "--steps", "1" + "0" * 400], "less than 10**12"),
+    (["--out", "NEW", "--max-vocab", "5"], "--max-vocab is for words"),
+    (["--out", "NEW", "--valid", "0", "--patience", "1"], "--patience needs a validation loss"),
+    (["--out", "NEW", "--learning-rate", "inf"], "must be a number greater than 0"),
+    (["--out", "NEW", "--clip-norm", "inf"], "must be a number of at least 0"),
     (["--out", "NEW", "--encoding", "klingon"], "unknown encoding 'klingon'"),
     (["--out", "NEW", "--level", "words", "--max-vocab", "0"], "must be at least 1"),
     (["--out", "NEW", "--hidden", "100000000"], "not enough memory"),
@@ -260,6 +279,7 @@ def test_resuming_takes_no_texts_and_no_new_model(capsys, run):
     options = ["--out", run, "--resume"]
     assert "the texts cannot change" in ends_in_a_sentence(capsys, run, "train", "a.txt", *options)
     assert "--hidden cannot change" in ends_in_a_sentence(capsys, run, "train", *options, "--hidden", "9")
+    assert "is at step 20 already" in ends_in_a_sentence(capsys, run, "train", *options, "--steps", "10")
     assert "no text to train on" in ends_in_a_sentence(capsys, run, "train", "--out", run.parent / "new")
 
 

@@ -1,6 +1,9 @@
 """A model in a file: the same after loading, and never lost."""
 
 import json
+import os
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,3 +136,27 @@ def test_what_is_no_model_is_refused(tmp_path, model):
     np.savez(path, about=np.array(json.dumps(later)))
     with pytest.raises(ValueError, match="format version 3, this minirnn reads up to 2; update it"):
         load_model(path)
+
+
+def test_a_file_is_flushed_before_it_gets_its_name(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (done.append("flushed"), fsync(descriptor)))
+    monkeypatch.setattr(Path, "replace", lambda a, b: (done.append("renamed"), replace(a, b))[1])
+    vocab = Vocabulary.from_chars("abc")
+    save_model(tmp_path / "model.npz", LanguageModel.init(ModelConfig("rnn", 3, 3), 0), vocab)
+    assert done == ["flushed", "renamed"]
+
+
+def test_a_file_of_the_first_format_is_still_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("minirnn.checkpoint.VERSION", 1)
+    model, vocab = LanguageModel.init(ModelConfig("rnn", 3, 3), 0), Vocabulary.from_chars("abc")
+    save_model(tmp_path / "model.npz", model, vocab)
+    monkeypatch.undo()
+    assert load_model(tmp_path / "model.npz")[1].tokens == ["a", "b", "c"]
+
+
+def test_a_member_that_lies_about_its_size_is_not_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "model.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("about.npy", "small")
+    with pytest.raises(ValueError, match="it is compressed"):
+        load_model(tmp_path / "model.npz")

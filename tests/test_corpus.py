@@ -113,3 +113,16 @@ def test_utf16_and_other_encodings(tmp_path):
     (tmp_path / "text").write_bytes("schön und gut\n".encode("utf-16"))
     ids, vocab = encode_files([tmp_path / "text"], tmp_path / "ids.npy", encoding="utf-16")
     assert vocab.decode(ids) == "schön und gut\n"
+
+
+def test_a_copy_may_cross_pieces(monkeypatch):
+    monkeypatch.setattr(corpus, "PIECE", 4)
+    assert longest_copy(np.arange(2, 9), np.arange(12, dtype=np.uint8)) == (7, 0)
+
+
+def test_a_byte_order_mark_is_one_only_where_a_file_begins(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "PIECE", 1)
+    for name in "ab":
+        (tmp_path / name).write_text("\ufeffx\ufeffy", encoding="utf-8")
+    ids, vocab = encode_files([tmp_path / "a", tmp_path / "b"], tmp_path / "ids.npy")
+    assert vocab.decode(ids) == "x\ufeffyx\ufeffy"

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minirnn
-from minirnn import CELLS, LanguageModel, ModelConfig, Trainer, Vocabulary
+from minirnn import CELLS, LanguageModel, ModelConfig, Trainer, Vocabulary, run
 from minirnn.checkpoint import load_checkpoint, save_checkpoint
-from minirnn.cli import main
+from minirnn.cli import DEFAULTS, main
 from minirnn.optim import OPTIMIZERS
 from minirnn.run import Progress
 from minirnn.schedules import SCHEDULES, schedule_by_name
@@ -125,7 +125,7 @@ def test_interrupted_and_killed_it_still_ends_with_the_same_files(tmp_path, text
     assert train(tmp_path / "whole", *options, text=text_file) == 0
     command = [sys.executable, "-m", "minirnn", "train", text_file, "--out", tmp_path / "parts", *options]
     resume = [sys.executable, "-m", "minirnn", "train", "--resume", "--out", tmp_path / "parts"]
-    for signal_number in (signal.SIGINT, signal.SIGKILL, signal.SIGINT):
+    for signal_number in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             for line in process.stdout:  # wait until it has reported, so that there is something to resume
                 if line.startswith("step"):
@@ -133,7 +133,7 @@ def test_interrupted_and_killed_it_still_ends_with_the_same_files(tmp_path, text
             process.send_signal(signal_number)
             rest = process.stdout.read()
         code = process.returncode
-        assert code == (130 if signal_number == signal.SIGINT else -signal.SIGKILL), rest
+        assert code == (-signal.SIGKILL if signal_number == signal.SIGKILL else 130), rest
         assert signal_number == signal.SIGKILL or "interrupted after step" in rest
         command = resume
     assert train(tmp_path / "parts", "--resume") == 0
@@ -257,7 +257,7 @@ def test_on_a_terminal_one_line_is_written_over(monkeypatch):
     progress.show(report(2), 100, {}, False)  # too soon
     assert "step 2" not in terminal.text
     progress.show(report(3), 100, {"valid": 1.75, "accuracy": 0.5}, True)
-    assert "validation \033[1m1.750\033[0m, accuracy 0.500" in terminal.text and terminal.text.endswith("\n")
+    assert "\033[1m  validation 1.750, accuracy 0.500\033[0m" in terminal.text and terminal.text.endswith("\n")
 
 
 def test_no_color_is_respected(monkeypatch):
@@ -312,3 +312,134 @@ def test_the_folder_is_untouched_if_the_text_is_bad(tmp_path):
     (tmp_path / "bad.txt").write_bytes(b"\xff\xfe\xfd abc")
     assert train(tmp_path / "run", text=tmp_path / "bad.txt") == 2
     assert not Path(tmp_path / "run").exists()
+
+
+# --- the parts of a run -------------------------------------------------------------------------------
+
+IDS = VOCAB.encode(TEXT)
+ODD = DEFAULTS | dict(
+    cell="lstm", hidden=5, layers=2, embedding=5, dropout=0.3, tie_weights=True, optimizer="rmsprop", seed=9, epochs=2,
+    learning_rate=0.03, clip_norm=0.7, clip_value=0.2, batch_size=3, seq_length=7,
+)  # fmt: skip
+
+
+def test_every_setting_arrives():
+    chosen = dict(ODD)
+    trainer = run.make_trainer(IDS, len(VOCAB), chosen)
+    assert trainer.model.config == ModelConfig("lstm", len(VOCAB), 5, 2, 5, 0.3, True)
+    assert isinstance(trainer.optimizer, OPTIMIZERS["rmsprop"]) and trainer.learning_rate == 0.03
+    assert (trainer.clip_norm, trainer.clip_value, trainer.x.shape[1:]) == (0.7, 0.2, (7, 3))
+    assert chosen["steps"] == 2 * trainer.batches_per_epoch
+    assert (trainer.schedule(0), trainer.schedule(chosen["steps"])) == (1, 0)
+    rng = np.random.default_rng(9)
+    model = LanguageModel.init(trainer.model.config, rng)
+    assert all((p == trainer.model.params[name]).all() for name, p in model.params.items())
+    assert trainer.rng.bit_generator.state == rng.bit_generator.state
+
+
+def test_validation_begins_where_training_ends():
+    train_ids, valid_ids = run.split(np.arange(3_000_000), 0.5)
+    assert train_ids[-1] + 1 == valid_ids[0] and len(valid_ids) == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("history", "names"),
+    [
+        ([(1, 2.0), (2, 1.0)], ["best.npz", "last.npz"]),
+        ([(1, 1.0), (2, 2.0)], ["last.npz"]),
+        ([(1, 1.0)], ["last.npz"]),  # stopped between two evaluations
+        ([], ["last.npz"]),
+    ],
+)
+def test_best_is_kept_only_for_the_best_and_before_last(tmp_path, monkeypatch, history, names):
+    saved = []
+    monkeypatch.setattr(run, "save_checkpoint", lambda path, *_: saved.append(path.name))
+    trainer = run.make_trainer(IDS, len(VOCAB), dict(ODD))
+    trainer.step = 2
+    run.keep(tmp_path, trainer, VOCAB, {}, [{"step": step, "valid": valid} for step, valid in history])
+    assert saved == names
+
+
+def test_every_evaluation_is_kept(tmp_path, text_file, monkeypatch):
+    kept = []
+    monkeypatch.setattr(run, "keep", lambda folder, trainer, *_: kept.append(trainer.step))
+    monkeypatch.setattr(run, "finish", lambda *_: None)
+    assert train(tmp_path / "run", *SMALL, "--steps", 25, text=text_file) == 0
+    assert kept == [0, 10, 20, 25]
+
+
+def test_the_sample_is_of_the_best_model_with_the_seed(tmp_path, text_file, monkeypatch):
+    drawn = {}
+
+    def spy(model, vocab, seed, **options):
+        drawn.update(model=model, seed=seed)
+        return minirnn.sample(model, vocab, seed, **options)
+
+    monkeypatch.setattr(run, "sample", spy)
+    options = ["--learning-rate", 0.5, "--clip-norm", 0, "--patience", 2, "--steps", 2000, "--seed", 6]
+    assert train(tmp_path / "run", *SMALL, *options, text=text_file) == 0
+    best, last = (load_checkpoint(tmp_path / "run" / name) for name in ("best.npz", "last.npz"))
+    assert best.training["step"] < last.training["step"] and drawn["seed"] == 6
+    assert all((p == drawn["model"].params[name]).all() for name, p in best.model.params.items())
+
+
+def test_a_restored_trainer_shares_nothing():
+    one, other = (run.make_trainer(IDS, len(VOCAB), dict(ODD)) for _ in range(2))
+    list(one.steps(3))
+    other.restore(*one.snapshot())
+    before = {name: array.copy() for name, array in one.snapshot()[0].items()}
+    list(other.steps(3))
+    assert all((before[name] == array).all() for name, array in one.snapshot()[0].items())
+
+
+def test_steps_asked_for_later_count_more_than_epochs_asked_for_first(tmp_path, text_file, capsys):
+    assert train(tmp_path / "run", *SMALL, "--epochs", 1, text=text_file) == 0
+    assert train(tmp_path / "run", "--resume", "--steps", 40) == 0
+    assert "of 40" in capsys.readouterr().out
+    assert load_checkpoint(tmp_path / "run" / "last.npz").training["step"] == 40
+
+
+def test_a_run_that_is_killed_before_its_first_evaluation_can_be_resumed(tmp_path, text_file):
+    command = [sys.executable, "-m", "minirnn", "train", text_file, "--out", tmp_path / "run", "--batch-size", "4"]
+    with subprocess.Popen(
+        [*command, "--report-every", "100000", "--steps", "100000"], stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        process.kill()
+    assert load_checkpoint(tmp_path / "run" / "last.npz").training["step"] == 0
+    assert train(tmp_path / "run", "--resume", "--steps", 3) == 0
+
+
+def test_a_narrow_terminal_gets_a_short_line(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    terminal = Terminal()
+    Progress(terminal, "words").show(report(3), 100, {}, False)
+    assert len(terminal.text.strip("\r").replace("\033[K", "")) == 39
+
+
+def test_nothing_but_the_length_of_a_run_may_change(tmp_path, text_file, capsys):
+    assert train(tmp_path / "run", *SMALL, "--steps", 10, text=text_file) == 0
+    for name, value in (("learning-rate", 1), ("seed", 2), ("batch-size", 2), ("dropout", 0.1), ("valid", 0.2)):
+        assert train(tmp_path / "run", "--resume", f"--{name}", value) == 2
+        assert f"--{name} cannot change" in capsys.readouterr().err
+
+
+def test_tied_weights_need_no_size_of_the_embedding(tmp_path, text_file):
+    assert train(tmp_path / "run", *SMALL, "--tie-weights", "--steps", 3, text=text_file) == 0
+    config = load_checkpoint(tmp_path / "run" / "last.npz").model.config
+    assert config.tie_weights and config.embedding_size == config.hidden_size == 8
+
+
+def test_whoever_stops_reading_stops_the_run_and_is_told(tmp_path, text_file):
+    arguments = f"train {text_file} --out {tmp_path / 'run'} --batch-size 4 --report-every 5 --steps 5000"
+    command = f"{sys.executable} -m minirnn {arguments} | head -n 3 > /dev/null"
+    ended = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert ended.returncode == 130 and "nobody reads the output any more: stopped; --resume goes on" in ended.stderr
+
+
+def test_without_any_output_it_trains_too(tmp_path, text_file):
+    arguments = f"train {text_file} --out {tmp_path / 'run'} --batch-size 4 --hidden 8 --steps 5"
+    ended = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m minirnn {arguments} >&-"], capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
