@@ -289,7 +289,7 @@ def fails(capsys, *arguments):
             ["--valid", "0.99999"],
             "--valid 0.99999 leaves 1 of 2,997 characters to train on, but 801 are needed",
         ),
-        (b"abc" * 999, ["--hidden", "9" * 20], r"hidden_size must be less than 2\*\*31, got 9+; no memory holds"),
+        (b"abc" * 999, ["--hidden", "9" * 11], r"hidden_size must be less than 2\*\*31, got 9+; no memory holds"),
         (b"abc" * 999, ["--learning-rate", "inf"], "learning_rate must be finite, got inf"),
         (b"abc" * 999, ["--encoding", "undefined"], "unknown encoding 'undefined'; common ones are"),
         (b"abc" * 999, ["--out", "text.txt"], "--out must name a folder, text.txt is a file"),
