@@ -375,7 +375,7 @@ def examine_sampling(function: Callable[..., Any]) -> Verdicts:
     def seeded(count: int) -> list[np.random.Generator]:
         return [np.random.default_rng(seed) for seed in range(count)]
 
-    def frequencies(temperature: float, count: int = 500) -> str:
+    def frequencies(temperature: float, count: int = 300) -> str:
         ids, fault = draw(temperature, seeded(count))
         p = np.exp(logits / temperature) / np.exp(logits / temperature).sum()
         shares = np.bincount(ids, minlength=len(p)) / count
@@ -387,7 +387,7 @@ def examine_sampling(function: Callable[..., Any]) -> Verdicts:
     ids, fault = draw(0.0, seeded(20))
     yield "argmax", fault or ("" if (ids == 1).all() else "at temperature 0 the most probable id must come, always")
     yield "softmax", frequencies(1.0)
-    yield "temperature", frequencies(0.5) or frequencies(2.0)
+    yield "temperature", frequencies(0.4) or frequencies(3.0)
     once, fault = draw(1.0, [np.random.default_rng(0)] * 50)  # one generator, fifty times
     again, _ = draw(1.0, [np.random.default_rng(0)] * 50)
     if not fault and not np.array_equal(again, once):

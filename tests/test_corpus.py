@@ -84,13 +84,13 @@ def test_it_is_the_longest(sample, text, dtype):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 def test_memory_does_not_grow_with_the_text(tmp_path):
-    """The peak of a run on 20 MB is that of a run on 6 MB, give or take a few."""
+    """The peak of a run on 12 MB is that of a run on 4 MB, give or take a few."""
     code = (
         "import re, sys; from minirnn.cli import main; main(sys.argv[1:]); "
         "print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])"
     )
     peaks = []
-    for megabytes in (6, 20):
+    for megabytes in (4, 12):
         (tmp_path / "text").write_bytes((TEXT.encode() * (1 + megabytes * 10**6 // len(TEXT)))[: megabytes * 10**6])
         arguments = [
             "train",

@@ -47,7 +47,7 @@ def same_files(a, b):
 # --- exact resume -------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     cell=st.sampled_from(sorted(CELLS)),
     layers=st.integers(1, 2),
