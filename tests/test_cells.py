@@ -54,7 +54,7 @@ def test_every_gradient_against_the_complex_step(name, T, D, H, B, seed):
         return (h * dh).sum() + sum((s * ds).sum() for s, ds in zip(final, dfinal, strict=True))
 
     report = check_gradients(projection, params | inputs, grads | dinputs)
-    assert report.ok, report
+    assert report.ok, str(report)
 
 
 @every_cell

@@ -36,7 +36,7 @@ def test_every_gradient_against_the_complex_step(cell, layers, embedding_size, d
     report = check_gradients(
         lambda p: SequenceClassifier(config, p).loss_and_grads(x, labels, lengths, rng=seed)[0], model.params, grads
     )
-    assert report.ok, report
+    assert report.ok, str(report)
 
 
 @pytest.mark.parametrize("cell", CELLS)

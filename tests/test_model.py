@@ -48,7 +48,7 @@ def test_every_gradient_against_the_complex_step(
 
     _, grads, _ = loss_and_grads(model.params)
     report = check_gradients(lambda params: loss_and_grads(params)[0], model.params, grads)
-    assert report.ok, report
+    assert report.ok, str(report)
 
 
 @given(T=st.integers(1, 8), V=st.integers(2, 7), H=st.integers(1, 6), seed=seeds)
