@@ -19,8 +19,9 @@ from minirnn.text import END_OF_LINE
 REPORT = "this is a mistake in minirnn; please report it, with the lines above, where you got minirnn from"
 DEFAULTS: dict[str, Any] = dict(
     level="chars", encoding="utf-8", max_vocab=None, cell="gru", layers=1, hidden=256, embedding=None, dropout=0.0,
-    tie_weights=False, optimizer="adam", learning_rate=0.005, schedule="linear", clip_norm=1.0, clip_value=0.0,
-    batch_size=32, seq_length=32, steps=4000, epochs=None, valid=0.1, patience=None, report_every=250, seed=1,
+    tie_weights=False, optimizer="adam", decay=None, beta1=None, beta2=None, learning_rate=0.005, schedule="linear",
+    clip_norm=1.0, clip_value=0.0, batch_size=32, seq_length=32, steps=4000, epochs=None, valid=0.1, patience=None,
+    report_every=250, seed=1,
 )  # fmt: skip
 MAY_CHANGE = ("steps", "epochs", "patience", "report_every")  # when a run is resumed
 
@@ -143,6 +144,15 @@ def add_train(command: Callable[..., Any]) -> None:
     add(model, "--tie-weights", action="store_true", help="use the embedding as output layer too (needs D = H)")
     training = parser.add_argument_group("training")
     add(training, "--optimizer", choices=OPTIMIZERS, help="update rule")
+    add(training, "--decay", metavar="X", type=fraction, help="of RMSProp's moving average, 0.95 if not given")
+    add(training, "--beta1", metavar="X", type=fraction, help="of Adam's average of gradients, 0.9 if not given")
+    add(
+        training,
+        "--beta2",
+        metavar="X",
+        type=fraction,
+        help="of Adam's average of squared gradients, 0.999 if not given",
+    )
     add(training, "--learning-rate", metavar="X", type=positive, help="of the optimizer, at first")
     add(training, "--schedule", choices=SCHEDULES, help="how the rate falls: not, in a line or a cosine to 0, "
         "exponentially to a hundredth, or after epoch 10 by 3 %% an epoch")  # fmt: skip
@@ -242,6 +252,9 @@ def run_train(args: argparse.Namespace) -> int:
         raise ValueError("no text to train on: name one or more text files, or --resume a run")
     if "max_vocab" in given and given.get("level") != "words":
         raise ValueError("--max-vocab is for words; add --level words, or leave it out")
+    for name, optimizer in (("decay", "rmsprop"), ("beta1", "adam"), ("beta2", "adam")):
+        if name in given and given.get("optimizer", DEFAULTS["optimizer"]) != optimizer:
+            raise ValueError(f"--{name} is for --optimizer {optimizer}; choose that, or leave it out")
     if "patience" in given and given.get("valid") == 0:
         raise ValueError("--patience needs a validation loss; leave out --valid 0")
     if args.tie_weights and "embedding" not in given:

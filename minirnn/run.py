@@ -107,8 +107,9 @@ def make_trainer(ids: Array, vocab_size: int, settings: Settings) -> Trainer:
     )  # fmt: skip
     rng = np.random.default_rng(settings["seed"])
     model = LanguageModel.init(config, rng)
+    averages = {name: settings[name] for name in ("decay", "beta1", "beta2") if settings[name] is not None}
     trainer = Trainer(
-        model, OPTIMIZERS[settings["optimizer"]](settings["learning_rate"]), train_ids,
+        model, OPTIMIZERS[settings["optimizer"]](settings["learning_rate"], **averages), train_ids,
         batch_size=settings["batch_size"], seq_length=settings["seq_length"], rng=rng,
         clip_norm=settings["clip_norm"] or math.inf, clip_value=settings["clip_value"] or math.inf,
     )  # fmt: skip

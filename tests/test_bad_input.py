@@ -254,6 +254,8 @@ OPTIONS = [
     (["--out", "NEW", "--batch-size", "100000"], "too few"),
     (["--out", "NEW", "--steps", "1" + "0" * 400], "less than 10**12"),
     (["--out", "NEW", "--max-vocab", "5"], "--max-vocab is for words"),
+    (["--out", "NEW", "--decay", "0.9"], "--decay is for --optimizer rmsprop"),
+    (["--out", "NEW", "--optimizer", "sgd", "--beta2", "0.9"], "--beta2 is for --optimizer adam"),
     (["--out", "NEW", "--valid", "0", "--patience", "1"], "--patience needs a validation loss"),
     (["--out", "NEW", "--learning-rate", "inf"], "must be a number greater than 0"),
     (["--out", "NEW", "--clip-norm", "inf"], "must be a number of at least 0"),

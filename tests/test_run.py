@@ -316,7 +316,7 @@ def test_the_folder_is_untouched_if_the_text_is_bad(tmp_path):
 IDS = VOCAB.encode(TEXT)
 ODD = DEFAULTS | dict(
     cell="lstm", hidden=5, layers=2, embedding=5, dropout=0.3, tie_weights=True, optimizer="rmsprop", seed=9, epochs=2,
-    learning_rate=0.03, clip_norm=0.7, clip_value=0.2, batch_size=3, seq_length=7,
+    learning_rate=0.03, decay=0.8, clip_norm=0.7, clip_value=0.2, batch_size=3, seq_length=7,
 )  # fmt: skip
 
 
@@ -325,6 +325,9 @@ def test_every_setting_arrives():
     trainer = run.make_trainer(IDS, len(VOCAB), chosen)
     assert trainer.model.config == ModelConfig("lstm", len(VOCAB), 5, 2, 5, 0.3, True)
     assert isinstance(trainer.optimizer, OPTIMIZERS["rmsprop"]) and trainer.learning_rate == 0.03
+    assert trainer.optimizer.decay == 0.8
+    adam = run.make_trainer(IDS, len(VOCAB), ODD | {"optimizer": "adam", "decay": None, "beta1": 0.5, "beta2": 0.6})
+    assert (adam.optimizer.beta1, adam.optimizer.beta2) == (0.5, 0.6)
     assert (trainer.clip_norm, trainer.clip_value, trainer.x.shape[1:]) == (0.7, 0.2, (7, 3))
     assert chosen["steps"] == 2 * trainer.batches_per_epoch
     assert (trainer.schedule(0), trainer.schedule(chosen["steps"])) == (1, 0)
