@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import minirnn
-from minirnn.cli import at_least, fraction, path_name
+from minirnn.commands.cli import at_least, fraction, path_name
 from minirnn.optim import OPTIMIZERS
 from minirnn.schedules import SCHEDULES
 

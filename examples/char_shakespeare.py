@@ -14,7 +14,7 @@ from char_options import parse_arguments
 from support import find_text, prepare_folder, run, set_aside
 
 import minirnn
-from minirnn.checkpoint import writing
+from minirnn.files.checkpoint import writing
 from minirnn.optim import OPTIMIZERS
 from minirnn.plots import plot_losses
 from minirnn.schedules import schedule_by_name

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import minirnn
-from minirnn.cli import guarded
+from minirnn.commands.cli import guarded
 
 URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"

@@ -15,10 +15,10 @@ import numpy as np
 from support import find_text, prepare_folder, run
 
 import minirnn
-from minirnn.checkpoint import writing
 from minirnn.checks import check_diverged
 from minirnn.classifier import pad
-from minirnn.cli import at_least, fraction, path_name
+from minirnn.commands.cli import at_least, fraction, path_name
+from minirnn.files.checkpoint import writing
 from minirnn.optim import global_norm
 from minirnn.plots import plot_confusion
 from minirnn.schedules import linear_decay

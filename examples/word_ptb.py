@@ -19,7 +19,7 @@ from support import find_text, prepare_folder, run, set_aside
 
 import minirnn
 from minirnn.checks import check_diverged
-from minirnn.cli import at_least, path_name
+from minirnn.commands.cli import at_least, path_name
 from minirnn.schedules import epoch_decay
 
 # The TensorFlow tutorial's configurations (the paper's medium divides the rate by 1.2, not 1.25); "tanh" is ours. Their

@@ -2,6 +2,6 @@
 
 import sys
 
-from minirnn.cli import main
+from minirnn.commands.cli import main
 
 sys.exit(main())

@@ -13,8 +13,8 @@ import pytest
 from conftest import TEXT
 
 from minirnn import load_model, save_model
-from minirnn.checkpoint import load_checkpoint
-from minirnn.cli import main
+from minirnn.commands.cli import main
+from minirnn.files.checkpoint import load_checkpoint
 
 SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-length", "10", "--report-every", "10", "--steps", "20"]
 
@@ -320,7 +320,8 @@ def test_a_full_disk_leaves_the_old_checkpoint_whole(run):
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)); "
-        f"from minirnn.cli import main; sys.exit(main(['train', '--resume', '--out', {str(run)!r}, '--steps', '30']))"
+        "from minirnn.commands.cli import main; "
+        f"sys.exit(main(['train', '--resume', '--out', {str(run)!r}, '--steps', '30']))"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
@@ -337,7 +338,7 @@ KILLER = """
 import os, random, signal, sys, time
 import numpy as np
 from minirnn import Adam, LanguageModel, ModelConfig, Trainer, Vocabulary
-from minirnn.checkpoint import load_checkpoint, save_checkpoint
+from minirnn.files.checkpoint import load_checkpoint, save_checkpoint
 
 os.fsync = lambda descriptor: None  # slow, and for power cuts; what is killed is a process
 path, random = sys.argv[1], random.Random(0)

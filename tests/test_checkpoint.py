@@ -148,7 +148,7 @@ def test_a_file_is_flushed_before_it_gets_its_name(tmp_path, monkeypatch):
 
 
 def test_a_file_of_the_first_format_is_still_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("minirnn.checkpoint.VERSION", 1)
+    monkeypatch.setattr("minirnn.files.checkpoint.VERSION", 1)
     model, vocab = LanguageModel.init(ModelConfig("rnn", 3, 3), 0), Vocabulary.from_chars("abc")
     save_model(tmp_path / "model.npz", model, vocab)
     monkeypatch.undo()

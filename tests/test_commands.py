@@ -9,9 +9,10 @@ import pytest
 from conftest import TEXT
 
 import minirnn
-from minirnn import LanguageModel, ModelConfig, Vocabulary, doctor, save_model
-from minirnn.cli import main
-from minirnn.score import surprisals
+from minirnn import LanguageModel, ModelConfig, Vocabulary, save_model
+from minirnn.commands import doctor
+from minirnn.commands.cli import main
+from minirnn.commands.score import surprisals
 
 VOCAB = Vocabulary.from_chars(TEXT)
 
@@ -119,7 +120,7 @@ def test_the_doctor_looks_at_a_text_and_at_the_machine(tmp_path, capsys, monkeyp
 def test_the_suggested_settings_train(tmp_path, capsys):
     for length in (60, 400, 3000):
         (tmp_path / "text.txt").write_text((TEXT * 3)[:length])
-        out = "\n".join(doctor.examine_text(str(tmp_path / "text.txt"), minirnn.cli.DEFAULTS))
+        out = "\n".join(doctor.examine_text(str(tmp_path / "text.txt"), minirnn.commands.cli.DEFAULTS))
         options = out.split("suggested: ")[1].split("\n")[0].split()
         arguments = [
             "train",

@@ -10,8 +10,9 @@ from conftest import TEXT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minirnn import LanguageModel, ModelConfig, Trainer, Vocabulary, corpus, read_text
-from minirnn.corpus import encode_files, longest_copy
+from minirnn import LanguageModel, ModelConfig, Trainer, Vocabulary, read_text
+from minirnn.files import corpus
+from minirnn.files.corpus import encode_files, longest_copy
 from minirnn.optim import SGD
 
 
@@ -86,7 +87,7 @@ def test_it_is_the_longest(sample, text, dtype):
 def test_memory_does_not_grow_with_the_text(tmp_path):
     """The peak of a run on 12 MB is that of a run on 4 MB, give or take a few."""
     code = (
-        "import re, sys; from minirnn.cli import main; main(sys.argv[1:]); "
+        "import re, sys; from minirnn.commands.cli import main; main(sys.argv[1:]); "
         "print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])"
     )
     peaks = []

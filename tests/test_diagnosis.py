@@ -8,9 +8,9 @@ import reference
 from conftest import ROOT
 
 from minirnn import CELLS, ops, rnn
-from minirnn.catalogue import MISTAKES, Mistake
-from minirnn.diagnosis import TARGETS, diagnose, planted
 from minirnn.gradcheck import check_layer
+from minirnn.grading.catalogue import MISTAKES, Mistake
+from minirnn.grading.diagnosis import TARGETS, diagnose, planted
 
 # Where a mistake is made in a function that is no target itself, the target that calls it.
 ASKED_AT = {

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from minirnn.assignment import EXERCISES
-from minirnn.catalogue import MISTAKES
-from minirnn.cli import main
-from minirnn.diagnosis import TARGETS, locate, planted
-from minirnn.grade import examine, grade, report
-from minirnn.student import Student, StudentError
+from minirnn.commands.cli import main
+from minirnn.grading.assignment import EXERCISES
+from minirnn.grading.catalogue import MISTAKES
+from minirnn.grading.diagnosis import TARGETS, locate, planted
+from minirnn.grading.grade import examine, grade, report
+from minirnn.grading.student import Student, StudentError
 
 FOLDER = ROOT / "examples" / "assignment"
 ALL = sum(sum(exercise.points.values()) for exercise in EXERCISES.values())
@@ -195,7 +195,7 @@ def test_a_trick_earns_nothing_and_json_is_left(tmp_path, trick):
 
 
 def test_an_interrupted_run_leaves_valid_json(tmp_path, monkeypatch):
-    monkeypatch.setattr("minirnn.grade.grade", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("minirnn.grading.grade.grade", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert main(["grade", str(FOLDER / "student.py"), "--gradescope", str(tmp_path / "r.json")]) == 130
     answer = json.loads((tmp_path / "r.json").read_text())
     assert answer["score"] == 0 and answer["tests"][0]["output"] == "grading did not end"

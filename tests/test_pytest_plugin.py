@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from minirnn.assignment import EXERCISES
+from minirnn.grading.assignment import EXERCISES
 
 SOLUTION = ROOT / "examples" / "assignment" / "solution.py"
 SKELETON = ROOT / "examples" / "assignment" / "student.py"

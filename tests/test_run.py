@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minirnn
-from minirnn import CELLS, LanguageModel, ModelConfig, Trainer, Vocabulary, run
-from minirnn.checkpoint import load_checkpoint, save_checkpoint
-from minirnn.cli import DEFAULTS, main
+from minirnn import CELLS, LanguageModel, ModelConfig, Trainer, Vocabulary
+from minirnn.commands import run
+from minirnn.commands.cli import DEFAULTS, main
+from minirnn.commands.run import Progress
+from minirnn.files.checkpoint import load_checkpoint, save_checkpoint
 from minirnn.optim import OPTIMIZERS
-from minirnn.run import Progress
 from minirnn.schedules import SCHEDULES, schedule_by_name
 from minirnn.train import Report
 

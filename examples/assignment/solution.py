@@ -1,6 +1,6 @@
 """The solution of the assignment: minirnn itself, under the names of the exercises."""
 
-from minirnn.assignment import (
+from minirnn.grading.assignment import (
     adagrad_step,
     clip_norm,
     clip_value,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 PLAY = Path(__file__).resolve().parents[2] / "examples" / "data" / "play.txt"
 CODE = (  # Linux tells the peak of a process in /proc
-    "import re, sys; from minirnn.cli import main; main(sys.argv[1:]); "
+    "import re, sys; from minirnn.commands.cli import main; main(sys.argv[1:]); "
     "print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])"
 )
 

@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def student(request: pytest.FixtureRequest) -> Iterator[Any]:
     """The student's file: ``student.f(x)`` calls its function f in a process of its own."""
-    from minirnn.student import Student, StudentError
+    from minirnn.grading.student import Student, StudentError
 
     path = request.config.getoption("--minirnn-student")
     if not path:
@@ -82,7 +82,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
                 if kind == "points":
                     own[report.nodeid] = points
     if str(CHECKS) in config.args:
-        from minirnn.assignment import exercises
+        from minirnn.grading.assignment import exercises
 
         whole = sum(sum(exercise.points.values()) for exercise in exercises(config.getoption("--minirnn-part")))
     reporter.write_line(f"minirnn: {earned} of {whole + sum(own.values())} points")

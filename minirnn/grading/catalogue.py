@@ -1,7 +1,7 @@
 """The catalogue: what goes wrong in hand-written back-propagation through time, each mistake as a line to be replaced.
 
 An entry names a function of this package, what somebody did there, and the algebra that was missed, followed by its
-edits: a piece of the function's source, and what stands there in the mistaken version. :mod:`minirnn.diagnosis`
+edits: a piece of the function's source, and what stands there in the mistaken version. :mod:`minirnn.grading.diagnosis`
 plants them, to recognize a mistake by the answers it gives.
 """
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minirnn.assignment import ComplaintError, Exercise, exercises
-from minirnn.diagnosis import diagnose
-from minirnn.student import Student, StudentError
+from minirnn.grading.assignment import ComplaintError, Exercise, exercises
+from minirnn.grading.diagnosis import diagnose
+from minirnn.grading.student import Student, StudentError
 
 
 @dataclass(frozen=True)

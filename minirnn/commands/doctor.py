@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 import minirnn
-from minirnn.corpus import pieces
-from minirnn.run import make_trainer, size
+from minirnn.commands.run import make_trainer, size
+from minirnn.files.corpus import pieces
 from minirnn.text import Vocabulary
 
-TRIAL = "import minirnn.doctor; print(minirnn.doctor.trial())"
+TRIAL = "import minirnn.commands.doctor; print(minirnn.commands.doctor.trial())"
 
 
 def examine_text(path: str, settings: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The other process: runs a student's file and answers calls of its functions. See :mod:`minirnn.student`.
+"""The other process: runs a student's file and answers calls of its functions. See :mod:`minirnn.grading.student`.
 
 Requests come pickled through standard input. Answers leave through what was standard output, each a length and an
 ``.npz`` with arrays and one JSON text. What the file itself prints goes to standard error.

@@ -238,7 +238,7 @@ def add_grade(command: Callable[..., Any]) -> None:
 
 def run_train(args: argparse.Namespace) -> int:
     """``minirnn train``: a new run, or one that goes on."""
-    from minirnn.run import train
+    from minirnn.commands.run import train
 
     given = {name: value for name in DEFAULTS if (value := getattr(args, name)) is not None and value is not False}
     if args.resume:
@@ -304,7 +304,7 @@ def run_sample(args: argparse.Namespace) -> int:
 
 def run_score(args: argparse.Namespace) -> int:
     """``minirnn score``: nats, bits, perplexity; a CSV file, colours."""
-    from minirnn import score
+    from minirnn.commands import score
 
     model, vocab = minirnn.load_model(find_model(args.model))
     ids = vocab.encode(minirnn.read_text(args.file, args.encoding))
@@ -319,7 +319,7 @@ def run_score(args: argparse.Namespace) -> int:
 
 def run_doctor(args: argparse.Namespace) -> int:
     """``minirnn doctor``: the text, if there is one, and the machine."""
-    from minirnn import doctor
+    from minirnn.commands import doctor
 
     if args.text:
         print(*doctor.examine_text(args.text, DEFAULTS), sep="\n")
@@ -329,7 +329,7 @@ def run_doctor(args: argparse.Namespace) -> int:
 
 def run_grade(args: argparse.Namespace) -> int:
     """``minirnn grade``."""
-    from minirnn import grade
+    from minirnn.grading import grade
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # end the student's process too
     return grade.run(args.file, args.gradescope, args.timeout, args.part, args.traceback)

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from minirnn.gradcheck import arrays_of
-from minirnn.worker import HEADER
+from minirnn.grading.worker import HEADER
 
 LARGEST_ANSWER = 1 << 28  # bytes
 
@@ -136,7 +136,7 @@ class Student:
             raise StudentError(self.stopped[""])
         self.folder = tempfile.TemporaryDirectory(prefix="minirnn-student-", ignore_cleanup_errors=True)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "minirnn.worker"],
+            [sys.executable, "-m", "minirnn.grading.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -241,7 +241,7 @@ def read(pipe: Any, length: int) -> bytes:
 
 
 def rebuild(tree: Any, arrays: list[np.ndarray]) -> Any:
-    """Make a result of its description; see :func:`minirnn.worker.describe`."""
+    """Make a result of its description; see :func:`minirnn.grading.worker.describe`."""
     kind, value = tree
     if kind in ("tuple", "list"):
         return (tuple if kind == "tuple" else list)(rebuild(branch, arrays) for branch in value)

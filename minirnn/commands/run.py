@@ -17,10 +17,10 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from minirnn.checkpoint import load_checkpoint, save_checkpoint, whole, writing
 from minirnn.checks import Array
-from minirnn.corpus import encode_files, longest_copy
-from minirnn.interrupt import catch_interrupt
+from minirnn.files.checkpoint import load_checkpoint, save_checkpoint, whole, writing
+from minirnn.files.corpus import encode_files, longest_copy
+from minirnn.files.interrupt import catch_interrupt
 from minirnn.model import LanguageModel, ModelConfig
 from minirnn.optim import OPTIMIZERS
 from minirnn.plots import plot_losses

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from minirnn.assignment import EXERCISES, exercises
-from minirnn.grade import Result, examine
+from minirnn.grading.assignment import EXERCISES, exercises
+from minirnn.grading.grade import Result, examine
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

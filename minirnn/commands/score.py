@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minirnn.checkpoint import whole
 from minirnn.checks import Array
+from minirnn.files.checkpoint import whole
 from minirnn.model import LanguageModel
 from minirnn.ops import cross_entropy_forward
 from minirnn.text import END_OF_LINE, Vocabulary

@@ -19,10 +19,10 @@ import numpy as np
 
 from minirnn import gru, lstm, ops, optim, rnn
 from minirnn.checks import Array, Params
-from minirnn.diagnosis import TARGETS, UPSTREAM, Target, adagrad_step, draw_cell, draw_softmax
 from minirnn.gradcheck import GradientReport, check_layer, leaves, same
+from minirnn.grading.diagnosis import TARGETS, UPSTREAM, Target, adagrad_step, draw_cell, draw_softmax
+from minirnn.grading.student import Foreign, StudentError
 from minirnn.sample import choose
-from minirnn.student import Foreign, StudentError
 
 # --- the solution -----------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""The command ``minirnn``: its settings and presets, the training run, and what else it can be asked."""
