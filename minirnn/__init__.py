@@ -22,9 +22,6 @@ columns, so with B = 1 the equations are those of Karpathy's min-char-rnn to the
 The gradient of ``z`` is called ``dz``. Losses are in nats per token unless it says otherwise.
 """
 
-import contextlib
-import ctypes
-
 from minirnn import gradcheck, gru, lstm, ops, rnn
 from minirnn.classifier import SequenceClassifier
 from minirnn.files.checkpoint import load_model, save_model
@@ -67,10 +64,3 @@ __all__ = [
     "stream_batches",
     "to_torch_state_dict",
 ]
-
-# The C library gives large freed arrays back to the system, and each training step would have to fetch its memory
-# anew, page by page: a quarter of the time of a step at H 256, T 50, B 32. Where it is glibc, ask it to keep them.
-with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
-    mallopt = ctypes.CDLL(None).mallopt
-    mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD: bytes at the top of the heap that may lie idle
-    _ = mallopt(-3, 1 << 28) or mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD; an older glibc admits at most 32 MiB

@@ -1,4 +1,4 @@
-"""Every sentence that bad input gets, and the names of the types that all modules share.
+"""What stands at the door: checks that several modules share, and the names of the types that all of them use.
 
 A check returns its argument, made an array where it was not, or raises ValueError with one sentence: what came,
 what was expected, and where it helps what to do. It never repairs silently, above all not by broadcasting.
@@ -89,22 +89,13 @@ def check_shape(name: str, array: ArrayLike, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} must have shape {shape}, got {np.shape(array)}")
 
 
-def check_grads(params: Params, grads: Params, state: Params | None = None) -> None:
-    """Raise ValueError unless every parameter has a gradient of its own shape, and nothing else has.
-
-    What an optimizer remembers of it in its ``state`` must have that shape too.
-    """
+def check_grads(params: Params, grads: Params) -> None:
+    """Raise ValueError unless every parameter has a gradient of its own shape, and nothing else has."""
     if params.keys() != grads.keys():
         differ = sorted(params.keys() ^ grads.keys())
         raise ValueError(f"params and grads must have the same names, these differ: {differ}")
     for name, p in params.items():
         check_shape(f"the gradient of {name}", grads[name], p.shape)
-        for remembered in (name, f"m/{name}", f"v/{name}"):  # Adam remembers two things, and a number: how many steps
-            if state and remembered in state and state[remembered].shape not in ((), p.shape):
-                raise ValueError(
-                    f"the optimizer remembers a {name} of shape {state[remembered].shape}, this one has {p.shape}; "
-                    f"make a new optimizer for each model"
-                )
 
 
 def check_grid(name: str, ids: ArrayLike) -> Array:

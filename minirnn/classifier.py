@@ -50,6 +50,11 @@ class SequenceClassifier:
             params[b] = np.zeros((outputs, 1), dtype)
         return cls(config, params)
 
+    @property
+    def size(self) -> int:
+        """How many numbers the parameters hold."""
+        return sum(p.size for p in self.params.values())
+
     def loss(self, x: ArrayLike, labels: ArrayLike, lengths: ArrayLike) -> Any:
         """Mean cross-entropy in nats per sequence, without dropout.
 
@@ -71,7 +76,7 @@ class SequenceClassifier:
         return self._cross_entropy(logits, labels)[0]
 
     def loss_and_grads(
-        self, x: ArrayLike, labels: ArrayLike, lengths: ArrayLike, rng: Rng | None = None
+        self, x: ArrayLike, labels: ArrayLike, lengths: ArrayLike, *, rng: Rng | None = None
     ) -> tuple[Any, Params]:
         """The loss and its gradient for every parameter; ``rng`` draws dropout masks, without it nothing is dropped."""
         logits, (stack_cache, shape, last, dense, dense_cache, output_cache) = self._forward(x, lengths, rng)

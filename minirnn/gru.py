@@ -10,8 +10,11 @@ much of the old state the candidate may see::
     n = tanh(Wxn @ x[t] + bn + r * u)                 the reset gate acts after the product
     h[t] = (1 - z) * n + z * h[t-1]
 
-The blocks r, z, n of each weight are stacked as rows of Wxh, Whh and bh, so that each side takes one product. The old
-state is used in three ways, by the mixture, by z and r, and by u, and their gradients add up::
+The blocks r, z, n of each weight are stacked as rows of Wxh, Whh and bh, so that each side takes one product. In r and
+z the two sides are simply added, and one bias serves both. In n the reset gate stands between them: bn is outside its
+reach, bhn inside, so the candidate needs both.
+
+The old state is used in three ways, by the mixture, by z and r, and by u, and their gradients add up::
 
     dh   = dh[t] + dhnext
     da_n = dh * (1 - z) * (1 - n**2)                  into the tanh
@@ -19,6 +22,9 @@ state is used in three ways, by the mixture, by z and r, and by u, and their gra
     da_r = da_n * u * r (1 - r)
     du   = da_n * r                                   u reaches the loss through r * u only
     dhnext = dh * z + Whh.T @ (da_r, da_z, du)
+
+The gradients on the input's side (dWxh, dbh, dx) are made of (da_r, da_z, da_n), those on the recurrent side (dWhh,
+dbhn) of (da_r, da_z, du).
 
 Shapes: x (T, D, B), h (T, H, B), Wxh (3H, D), Whh (3H, H), bh (3H, 1), bhn (H, 1), gate rows in the order r, z, n.
 
@@ -66,12 +72,9 @@ def forward(params: Params, x: Array, state: State) -> tuple[Array, State, tuple
     for t in range(T):
         Wh = Whh @ hs[t]  # (3H, B)
         us[t] = Wh[2 * H :] + bhn
-        rz = gates[t, : 2 * H]  # a view: what is written to rz stands in gates
-        rz += Wh[: 2 * H]
-        sigmoid(rz, out=rz)
-        r, z, n = gates[t].reshape(3, H, -1)  # views too; n still holds Wxn @ x[t] + bn
-        n += r * us[t]
-        np.tanh(n, out=n)
+        gates[t, : 2 * H] = sigmoid(gates[t, : 2 * H] + Wh[: 2 * H])
+        r, z, n = gates[t].reshape(3, H, -1)  # views; n still holds Wxn @ x[t] + bn
+        n[...] = np.tanh(n + r * us[t])
         hs[t + 1] = n + z * (hs[t] - n)  # (1 - z) n + z h, with one product less
 
     return hs[1:].copy(), (hs[T].copy(),), (params, x, hs, gates, us)
@@ -86,25 +89,24 @@ def backward(dh: Array, cache: tuple, dstate: State | None = None) -> tuple[Arra
     dh, (dhnext,) = check_cell_gradient(dh, dstate, hprev)
 
     da_n = np.empty_like(us)  # (T, H, B)
-    du = np.empty_like(gates)  # (T, 3H, B): da_r, da_z and du, what Whh @ h[t-1] receives
+    dWh = np.empty_like(gates)  # (T, 3H, B): da_r, da_z and du, the gradient of forward's Wh
     for t in reversed(range(T)):
         r, z, n = gates[t].reshape(3, H, -1)
-        da_r, da_z, du_n = du[t].reshape(3, H, -1)  # views: writing to them writes to du
+        da_r, da_z, du = dWh[t].reshape(3, H, -1)  # views: writing to them writes to dWh
         dh_t = dh[t] + dhnext
         da_n[t] = dh_t * (1 - z) * (1 - n**2)
         da_z[...] = dh_t * (hprev[t] - n) * z * (1 - z)
         da_r[...] = da_n[t] * us[t] * r * (1 - r)
-        du_n[...] = da_n[t] * r
-        dhnext = dh_t * z + Whh.T @ du[t]
+        du[...] = da_n[t] * r
+        dhnext = dh_t * z + Whh.T @ dWh[t]
 
-    du_bag = to_bag(du)  # (3H, N)
-    da = np.concatenate([du[:, : 2 * H], da_n], axis=1)  # (T, 3H, B): what Wxh @ x[t] + bh receives
-    da_bag = to_bag(da)
+    dWh_bag = to_bag(dWh)  # (3H, N)
+    da_bag = np.concatenate([dWh_bag[: 2 * H], to_bag(da_n)])  # (3H, N): the gradient of Wxh @ x[t] + bh
     grads = {
         "Wxh": da_bag @ to_bag(x).T,
-        "Whh": du_bag @ to_bag(hprev).T,
+        "Whh": dWh_bag @ to_bag(hprev).T,
         "bh": da_bag.sum(axis=1, keepdims=True),
-        "bhn": du_bag[2 * H :].sum(axis=1, keepdims=True),
+        "bhn": dWh_bag[2 * H :].sum(axis=1, keepdims=True),
     }
     dx = from_bag(Wxh.T @ da_bag, T)  # (T, D, B)
     return dx, (dhnext,), grads

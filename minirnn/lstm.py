@@ -2,8 +2,8 @@
 
 The tanh network rewrites its whole state at every step, and a gradient travelling back is multiplied by the slope of
 tanh and by ``Whh.T`` each time: over many steps it tends to vanish or to explode. The LSTM adds a second state, the
-cell ``c``, that is only ever *gated and added to*, so that a gradient can travel along it unchanged for as long as the
-forget gate stays open::
+cell ``c``, that is only ever *gated and added to*. Along this direct path a gradient is multiplied by forget gates and
+nothing else, so it lasts for as long as they stay open (what it sends through the gates meets ``Whh.T`` as ever)::
 
     a[t] = Wxh @ x[t] + Whh @ h[t-1] + bh             four blocks of H rows: i, f, o, g
     i, f, o = sigmoid(a_i), sigmoid(a_f), sigmoid(a_o)        input, forget and output gate, each in (0, 1)
@@ -37,7 +37,10 @@ from minirnn.ops import from_bag, pick, sigmoid, to_bag
 def init(
     input_size: int, hidden_size: int, rng: Rng, dtype: DTypeLike = np.float32, forget_bias: float = 1.0
 ) -> Params:
-    """Draw the weights uniformly from +-1/sqrt(H). Biases are zero but for the forget gate's, which starts it open.
+    """Draw the weights uniformly from +-1/sqrt(H). Biases are zero but for the forget gate's.
+
+    A bias of 1 keeps sigmoid(1) = 0.73 of the cell at each step, which leaves 8e-5 of it after thirty. Where a task
+    asks for a longer memory, begin with a larger one: 5 keeps 0.82 over thirty steps.
 
     Returns ``{"Wxh": (4H, D), "Whh": (4H, H), "bh": (4H, 1)}``.
     """
@@ -63,16 +66,14 @@ def forward(params: Params, x: Array, state: State) -> tuple[Array, State, tuple
     Wxh, Whh, bh = params["Wxh"], params["Whh"], params["bh"]
     T, H = len(x), len(h0)
 
-    gates = from_bag(Wxh @ to_bag(x) + bh, T)  # (T, 4H, B): the input's share of a; the loop replaces it by i, f, o, g
+    gates = from_bag(Wxh @ to_bag(x) + bh, T)  # (T, 4H, B): the input's share of a; the loop puts i, f, o, g there
     hs = np.empty((T + 1, *h0.shape), x.dtype)  # (T+1, H, B): hs[t+1] is h[t], and hs[0] the state before
     cs = np.empty_like(hs)
     hs[0], cs[0] = h0, c0
     for t in range(T):
-        a = gates[t]  # (4H, B), a view: what is written to a stands in gates
-        a += Whh @ hs[t]
-        sigmoid(a[: 3 * H], out=a[: 3 * H])
-        np.tanh(a[3 * H :], out=a[3 * H :])
-        i, f, o, g = a.reshape(4, H, -1)
+        a = gates[t] + Whh @ hs[t]  # (4H, B)
+        gates[t, : 3 * H], gates[t, 3 * H :] = sigmoid(a[: 3 * H]), np.tanh(a[3 * H :])
+        i, f, o, g = gates[t].reshape(4, H, -1)
         cs[t + 1] = f * cs[t] + i * g
         hs[t + 1] = o * np.tanh(cs[t + 1])
 

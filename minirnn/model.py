@@ -140,6 +140,11 @@ class LanguageModel:
         """Precision of the parameters: float32 to train, float64 or complex128 to check."""
         return self.params["by"].dtype
 
+    @property
+    def size(self) -> int:
+        """How many numbers the parameters hold."""
+        return sum(p.size for p in self.params.values())
+
     def astype(self, dtype: DTypeLike) -> "LanguageModel":
         """The same model in another precision; the parameters are copied."""
         return LanguageModel(self.config, {name: p.astype(check_dtype(dtype)) for name, p in self.params.items()})
@@ -150,7 +155,13 @@ class LanguageModel:
         return tuple(zero_state(H, batch_size, self.dtype) for _ in range(self.config.layers))
 
     def loss(
-        self, x: ArrayLike, y: ArrayLike, state: ModelState, reduction: str = "mean", lengths: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        state: ModelState,
+        *,
+        reduction: str = "mean",
+        lengths: ArrayLike | None = None,
     ) -> tuple[Any, ModelState]:
         """Cross-entropy of the targets ``y`` (T, B) given the inputs ``x`` (T, B), without dropout.
 
@@ -185,6 +196,7 @@ class LanguageModel:
         x: ArrayLike,
         y: ArrayLike,
         state: ModelState,
+        *,
         rng: Rng | None = None,
         reduction: str = "mean",
         lengths: ArrayLike | None = None,

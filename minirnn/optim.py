@@ -1,11 +1,9 @@
 """From gradients to the next parameters: clipping, then one step of an optimizer.
 
-Parameters and gradients are flat dicts under the same names, so each rule is one loop over names. Both the clipping
-functions and ``step`` work in place: for ten million parameters the memory traffic of a copy would cost more
-than the arithmetic.
-
-Every optimizer has a ``learning_rate``, which may be changed between steps, and a ``state``, a dict of arrays with all
-that it remembers: saved and set back, it goes on as if nothing had happened.
+Parameters and gradients are flat dicts under the same names, so each rule is one loop over names. Clipping and ``step``
+work in place. Every optimizer has a ``learning_rate``, which may be changed between steps, and a ``state``, a dict of
+arrays: what it remembers of the gradients. With the same settings and the same ``state``, which does not hold the
+learning rate, it goes on as if nothing had happened.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,39 +12,13 @@ import numpy as np
 
 from minirnn.checks import Array, Params, check_decay, check_grads, check_limit, check_positive
 
-BLOCK = 1 << 16  # elements worked on at a time, so that what one line writes the next still finds in the cache
-
-
-def blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
-    """Cut arrays of one shape into the same runs of rows, as views of at most about ``BLOCK`` elements."""
-    first = arrays[0]
-    rows = max(1, BLOCK * len(first) // max(first.size, 1))
-    for i in range(0, len(first), rows):
-        yield tuple(array[i : i + rows] for array in arrays)
-
-
-def touched_blocks(g: Array, *arrays: Array) -> Iterator[tuple[Array, ...]]:
-    """Like :func:`blocks`, without the rows whose gradient ``g`` is zero: most of an embedding table's.
-
-    Only for rules that leave such rows as they are (SGD, Adagrad, not RMSProp or Adam); for those it is exact.
-    """
-    if 2 * np.count_nonzero(g.reshape(len(g), -1)[:, 0]) > len(g):  # a glance at one column: a dense gradient
-        yield from blocks(g, *arrays)
-        return
-    rows = np.flatnonzero(g.reshape(len(g), -1).any(axis=1))
-    picked = tuple(array[rows] for array in (g, *arrays))
-    yield picked
-    for array, updated in zip(arrays, picked[1:], strict=True):
-        array[rows] = updated
-
-
 # --- clipping ---------------------------------------------------------------------------------------
 
 
 def clip_value(grads: Params, limit: float) -> None:
     """Clip every entry into [-limit, limit], in place: min-char-rnn's remedy for exploding gradients.
 
-    Large entries are cut and small ones left, so the direction of the step changes; see :func:`clip_norm`.
+    Large entries are cut and small ones left, so the gradient's direction changes; see :func:`clip_norm`.
     """
     check_limit("limit", limit)
     for g in grads.values():
@@ -56,7 +28,8 @@ def clip_value(grads: Params, limit: float) -> None:
 def clip_norm(grads: Params, limit: float) -> float:
     """Scale all gradients by one factor so that their global norm is at most ``limit``, in place.
 
-    The direction of the step stays (Pascanu, Mikolov and Bengio, 2013). Returns the norm before clipping.
+    The gradient keeps its direction (Pascanu, Mikolov and Bengio, 2013); the step of an optimizer that scales each
+    entry by its own history need not. Returns the norm before clipping.
     """
     check_limit("limit", limit)
     norm = global_norm(grads)
@@ -72,6 +45,7 @@ def global_norm(grads: Params) -> float:
 
 
 # --- optimizers -------------------------------------------------------------------------------------
+# Each rule stands in its docstring. In the code it is applied block by block: see the end of this file.
 
 
 class SGD:
@@ -83,10 +57,9 @@ class SGD:
 
     def step(self, params: Params, grads: Params) -> None:
         """Update ``params`` in place."""
-        check_grads(params, grads, self.state)
-        for name in params:
-            for g, p in touched_blocks(grads[name], params[name]):
-                p -= self.learning_rate * g
+        check_grads(params, grads)
+        for g, p in blocks(grads, params):
+            p -= self.learning_rate * g
 
 
 class Adagrad:
@@ -104,13 +77,10 @@ class Adagrad:
 
     def step(self, params: Params, grads: Params) -> None:
         """Update ``params`` in place."""
-        check_grads(params, grads, self.state)
-        for name in params:
-            if name not in self.state:
-                self.state[name] = np.zeros_like(params[name])
-            for g, p, memory in touched_blocks(grads[name], params[name], self.state[name]):
-                memory += g * g
-                p -= self.learning_rate * g / np.sqrt(memory + 1e-8)
+        check_grads(params, grads)
+        for g, p, memory in blocks(grads, params, slots(self.state, params)):
+            memory += g * g
+            p -= self.learning_rate * g / np.sqrt(memory + 1e-8)
 
 
 class RMSProp:
@@ -129,14 +99,11 @@ class RMSProp:
 
     def step(self, params: Params, grads: Params) -> None:
         """Update ``params`` in place."""
-        check_grads(params, grads, self.state)
-        for name in params:
-            if name not in self.state:
-                self.state[name] = np.zeros_like(params[name])
-            for g, p, average in blocks(grads[name], params[name], self.state[name]):
-                average *= self.decay
-                average += (1 - self.decay) * g * g
-                p -= self.learning_rate * g / (np.sqrt(average) + 1e-8)
+        check_grads(params, grads)
+        for g, p, average in blocks(grads, params, slots(self.state, params)):
+            average *= self.decay
+            average += (1 - self.decay) * g * g
+            p -= self.learning_rate * g / (np.sqrt(average) + 1e-8)
 
 
 class Adam:
@@ -156,22 +123,53 @@ class Adam:
 
     def step(self, params: Params, grads: Params) -> None:
         """Update ``params`` in place."""
-        check_grads(params, grads, self.state)
+        check_grads(params, grads)
+        averages = slots(self.state, params, "m/"), slots(self.state, params, "v/")
         self.state["t"] = self.state["t"] + 1
         t = int(self.state["t"])
         # Both corrections are plain factors, so they can be moved out of the arrays: mhat = m / c1, vhat = v / c2.
         c1, c2 = 1 - self.beta1**t, 1 - self.beta2**t
-        for name in params:
-            for slot in (f"m/{name}", f"v/{name}"):
-                if slot not in self.state:
-                    self.state[slot] = np.zeros_like(params[name])
-            for g, p, m, v in blocks(grads[name], params[name], self.state[f"m/{name}"], self.state[f"v/{name}"]):
-                m *= self.beta1
-                m += (1 - self.beta1) * g
-                v *= self.beta2
-                v += (1 - self.beta2) * g * g
-                p -= self.learning_rate / c1 * m / (np.sqrt(v / c2) + 1e-8)
+        for g, p, m, v in blocks(grads, params, *averages):
+            m *= self.beta1
+            m += (1 - self.beta1) * g
+            v *= self.beta2
+            v += (1 - self.beta2) * g * g
+            p -= self.learning_rate / c1 * m / (np.sqrt(v / c2) + 1e-8)
 
 
 Optimizer = SGD | Adagrad | RMSProp | Adam
 OPTIMIZERS: dict[str, Callable[[float], Optimizer]] = {"sgd": SGD, "adagrad": Adagrad, "rmsprop": RMSProp, "adam": Adam}
+
+
+# --- what the rules are applied to ------------------------------------------------------------------
+
+BLOCK = 1 << 16  # elements of each array that are worked on at a time
+
+
+def slots(state: Params, params: Params, prefix: str = "") -> Params:
+    """What an optimizer remembers of each parameter, under ``prefix + name`` in its ``state``; zero at first.
+
+    ValueError if it was another model's.
+    """
+    for name, p in params.items():
+        slot = state.get(prefix + name)
+        if slot is None:
+            state[prefix + name] = np.zeros_like(p)
+        elif slot.shape != p.shape:
+            raise ValueError(
+                f"the optimizer remembers a {name} of shape {slot.shape}, this one has {p.shape}; "
+                f"make a new optimizer for each model"
+            )
+    return {name: state[prefix + name] for name in params}
+
+
+def blocks(*dicts: Params) -> Iterator[tuple[Array, ...]]:
+    """Walk through dicts of arrays in step, name by name, as views of at most about ``BLOCK`` elements.
+
+    A rule of several lines passes over its arrays several times. In blocks, what one line writes the next still finds
+    in the cache: with the 20 million parameters of PTB's medium model Adagrad takes 17 ms so, and 28 in one piece.
+    """
+    for name, first in dicts[0].items():
+        rows = max(1, BLOCK * len(first) // max(first.size, 1))
+        for i in range(0, len(first), rows):
+            yield tuple(arrays[name][i : i + rows] for arrays in dicts)

@@ -36,7 +36,10 @@ from minirnn.ops import from_bag, pick, to_bag
 
 
 def init(input_size: int, hidden_size: int, rng: Rng, dtype: DTypeLike = np.float32) -> Params:
-    """Draw the weights uniformly from +-1/sqrt(H): a sum over H units then has one size for every H. Biases are zero.
+    """Draw all weights uniformly from +-1/sqrt(H); biases are zero.
+
+    The sum over H units in ``Whh @ h`` then has one size for every H. ``Wxh`` is drawn alike: a one-hot input picks a
+    single column of it, so the width of the input does not matter.
 
     Returns ``{"Wxh": (H, D), "Whh": (H, H), "bh": (H, 1)}``.
     """

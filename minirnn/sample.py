@@ -34,7 +34,8 @@ def sample(
     rng : Generator or int
         Draws the tokens; the same seed gives the same text.
     prime : str
-        Text the model reads first; it is not repeated. Empty: the model starts as on a new line.
+        Text the model reads first; it is not repeated. Empty: the model starts as on a new line, or where the
+        vocabulary has no line end after a token drawn at random.
     length : int
         Tokens to draw at most.
     temperature : float

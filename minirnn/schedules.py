@@ -12,7 +12,10 @@ SCHEDULES = ("constant", "linear", "cosine", "exponential", "epochs")
 
 
 def epoch_decay(step: int, steps_per_epoch: int, constant_epochs: int, decay: float) -> float:
-    """1 for the first epochs, then multiplied by ``decay`` at the start of each (Zaremba et al., 2014)."""
+    """1 for the first ``constant_epochs``, then multiplied by ``decay`` at the start of each (Zaremba et al., 2014).
+
+    With 0 of them the first epoch is multiplied already.
+    """
     return decay ** max(0, step // check_positive("steps_per_epoch", steps_per_epoch) + 1 - constant_epochs)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minirnn.checks import Array, check_ids
+from minirnn.checks import Array, check_ids, check_size
 
 UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
 
@@ -87,6 +87,11 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @property
+    def unit(self) -> str:
+        """What one token is: "character" or "word"."""
+        return "character" if self.kind == "chars" else "word"
+
     def encode(self, text: str) -> Array:
         """Token ids (N,) of a text; ValueError if a token is not in the vocabulary, and ``<unk>`` is not either."""
         tokens: Sequence[str] = text if self.kind == "chars" else split_words(text)
@@ -123,7 +128,7 @@ def split_words(text: str) -> list[str]:
     return text.replace("\n", f" {END_OF_LINE} ").split()
 
 
-def stream(ids: ArrayLike, B: int, T: int) -> tuple[Array, Array]:
+def stream(ids: ArrayLike, batch_size: int, seq_length: int) -> tuple[Array, Array]:
     """All inputs and targets of one epoch, as views of shape (batches, T, B) that copy nothing.
 
     Up to B*T - 1 tokens at the end of the text do not fill a batch and are left out; ValueError if that are all.
@@ -131,22 +136,20 @@ def stream(ids: ArrayLike, B: int, T: int) -> tuple[Array, Array]:
     ids = np.asarray(ids)
     if ids.ndim != 1:
         raise ValueError(f"ids must be one row of tokens (N,), got shape {ids.shape}")
-    for name, size in (("batch size B", B), ("sequence length T", T)):
-        if size < 1:
-            raise ValueError(f"the {name} must be at least 1, got {size}")
+    B, T = check_size("batch_size", batch_size), check_size("seq_length", seq_length)
     n = (len(ids) - 1) // (B * T)
     if n < 1:
         raise ValueError(
             f"{len(ids):,} tokens are too few to train on: a batch of B = {B} sequences x T = {T} steps needs "
-            f"B*T + 1 = {B * T + 1:,}; take a longer text, a smaller batch size or a smaller sequence length"
+            f"B*T + 1 = {B * T + 1:,}; take a longer text, a smaller batch_size or a smaller seq_length"
         )
     x, y = (part.reshape(B, n, T).transpose(1, 2, 0) for part in (ids[: n * B * T], ids[1 : n * B * T + 1]))
     return x, y
 
 
-def stream_batches(ids: ArrayLike, B: int, T: int) -> Iterator[tuple[Array, Array]]:
+def stream_batches(ids: ArrayLike, batch_size: int, seq_length: int) -> Iterator[tuple[Array, Array]]:
     """The batches of one epoch in order: inputs and targets, ids (T, B) each, ``y`` one token ahead of ``x``.
 
     Row (sequence) b of one batch continues row b of the one before. Errors as in :func:`stream`.
     """
-    return zip(*stream(ids, B, T), strict=True)
+    return zip(*stream(ids, batch_size, seq_length), strict=True)

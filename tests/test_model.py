@@ -44,7 +44,7 @@ def test_every_gradient_against_the_complex_step(
     lengths = np.random.default_rng(seed).integers(1, T + 1, B) if padded else None
 
     def loss_and_grads(params):  # the same seed draws the same dropout masks
-        return LanguageModel(config, params).loss_and_grads(x, y, state, seed, reduction, lengths)
+        return LanguageModel(config, params).loss_and_grads(x, y, state, rng=seed, reduction=reduction, lengths=lengths)
 
     _, grads, _ = loss_and_grads(model.params)
     report = check_gradients(lambda params: loss_and_grads(params)[0], model.params, grads)
@@ -125,14 +125,14 @@ def test_dropout_only_where_rng_is_given(layers, embedding_size):
     config = ModelConfig("rnn", 5, 8, layers, embedding_size, dropout=0.5)
     model, x, y, state = draw(config, 6, 3, 0)
     assert model.loss_and_grads(x, y, state)[0] == model.loss(x, y, state)[0]
-    dropped = [model.loss_and_grads(x, y, state, np.random.default_rng(seed))[0] for seed in (1, 1, 2)]
+    dropped = [model.loss_and_grads(x, y, state, rng=np.random.default_rng(seed))[0] for seed in (1, 1, 2)]
     assert dropped[0] == dropped[1] != dropped[2] != model.loss(x, y, state)[0]
 
 
 def test_dropout_never_touches_the_recurrence():
     """With dropout the final state of the lowest layer is the same: only outputs are dropped."""
     model, x, y, state = draw(ModelConfig("rnn", 5, 8, 1, dropout=0.5), 6, 3, 0)
-    dropped_loss, _, dropped_final = model.loss_and_grads(x, y, state, np.random.default_rng(1))
+    dropped_loss, _, dropped_final = model.loss_and_grads(x, y, state, rng=np.random.default_rng(1))
     loss, final = model.loss(x, y, state)
     assert dropped_loss != loss and (dropped_final[0][0] == final[0][0]).all()
 
@@ -230,9 +230,10 @@ def test_padding_changes_nothing(cell, reduction):
     lengths = np.array([7, 1, 3, 5])
     padding = np.arange(7)[:, None] >= lengths
     x_padded, y_padded = np.where(padding, 5, x), np.where(padding, 0, y)
-    loss, grads, final = model.loss_and_grads(x, y, state, None, reduction, lengths)
-    other_loss, other_grads, other_final = model.loss_and_grads(x_padded, y_padded, state, None, reduction, lengths)
-    assert loss == other_loss == model.loss(x_padded, y_padded, state, reduction, lengths)[0]
+    how = {"reduction": reduction, "lengths": lengths}
+    loss, grads, final = model.loss_and_grads(x, y, state, **how)
+    other_loss, other_grads, other_final = model.loss_and_grads(x_padded, y_padded, state, **how)
+    assert loss == other_loss == model.loss(x_padded, y_padded, state, **how)[0]
     for name in grads:
         np.testing.assert_allclose(grads[name], other_grads[name], rtol=0, atol=1e-15)
     for layer, other in zip(final, other_final, strict=True):
@@ -243,7 +244,7 @@ def test_padding_changes_nothing(cell, reduction):
 def test_each_padded_sequence_counts_as_it_does_alone(cell):
     model, x, y, state = draw(ModelConfig(cell, 6, 4, 2), 7, 3, 0)
     lengths = np.array([2, 7, 4])
-    loss, _, final = model.loss_and_grads(x, y, state, None, "mean", lengths)
+    loss, _, final = model.loss_and_grads(x, y, state, lengths=lengths)
     nats = 0
     for b, length in enumerate(lengths):
         column = np.s_[:, b : b + 1]
@@ -253,7 +254,7 @@ def test_each_padded_sequence_counts_as_it_does_alone(cell):
         for layer, expected in zip(final, alone_final, strict=True):
             np.testing.assert_allclose([s[column] for s in layer], expected, rtol=0, atol=1e-13)
     assert loss == pytest.approx(nats / 13, rel=1e-13)
-    assert model.loss(x, y, state, "sum", lengths)[0] == pytest.approx(nats / 3, rel=1e-13)
+    assert model.loss(x, y, state, reduction="sum", lengths=lengths)[0] == pytest.approx(nats / 3, rel=1e-13)
 
 
 def test_lengths_that_do_not_fit_are_refused():
@@ -302,3 +303,16 @@ def test_precision_and_scale_of_a_new_model(rng):
         assert np.linalg.norm(model.params["embedding"], axis=1).mean() == pytest.approx(1, abs=0.05)
     copy = model.astype(np.float64)
     assert not any(np.shares_memory(copy.params[name], p) for name, p in model.params.items())
+
+
+def test_what_is_not_x_y_or_state_has_to_be_named():
+    model = LanguageModel.init(ModelConfig("rnn", 5, 4), 0)
+    x, state = np.zeros((2, 1), int), model.zero_state(1)
+    for call in (model.loss, model.loss_and_grads):
+        with pytest.raises(TypeError, match="takes 4 positional arguments"):
+            call(x, x, state, "sum")
+
+
+def test_the_size_counts_every_number():
+    config = ModelConfig("gru", 7, 5, layers=2, embedding_size=3)
+    assert LanguageModel.init(config, 0).size == 7 * 3 + (15 * 3 + 15 * 5 + 20) + (15 * 5 + 15 * 5 + 20) + 7 * 5 + 7

@@ -126,7 +126,7 @@ def test_too_few_tokens_say_how_many_are_needed():
     assert len(list(stream_batches(np.arange(25), 4, 6))) == 1
     with pytest.raises(ValueError, match=r"one row of tokens \(N,\), got shape \(2, 12\)"):
         stream_batches(ids.reshape(2, 12), 1, 2)
-    with pytest.raises(ValueError, match="the batch size B must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be an int of at least 1, got 0"):
         stream_batches(ids, 0, 6)
 
 
@@ -134,3 +134,7 @@ def test_large_vocabularies_are_encoded_whole():
     text = "".join(chr(code) for code in range(0x4E00, 0x4E00 + 40_000) if not 0xD800 <= code < 0xE000)
     vocab = Vocabulary.from_chars(text)
     assert vocab.decode(vocab.encode(text)) == text
+
+
+def test_a_vocabulary_says_what_a_token_is():
+    assert Vocabulary.from_chars("abc").unit == "character" and Vocabulary.from_words("a b").unit == "word"

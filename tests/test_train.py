@@ -58,7 +58,7 @@ def test_every_step_draws_dropout_masks_of_its_own():
     model, rng, optimizer = LanguageModel.init(trainer.model.config, 0), np.random.default_rng(3), Adagrad(0.1)
     state, expected = model.zero_state(4), []
     for x, y in list(minirnn.stream_batches(IDS, 4, 10))[:3]:
-        loss, grads, state = model.loss_and_grads(x, y, state, rng)
+        loss, grads, state = model.loss_and_grads(x, y, state, rng=rng)
         optimizer.step(model.params, grads)
         expected.append(loss)
     assert [report.loss for report in trainer.steps(3)] == expected
@@ -66,7 +66,7 @@ def test_every_step_draws_dropout_masks_of_its_own():
 
 def test_the_sum_is_minimized_where_it_is_asked_for():
     (mean,), (total,) = make_trainer().steps(1), make_trainer(reduction="sum").steps(1)
-    assert total.loss == pytest.approx(10 * mean.loss)
+    assert total.loss == pytest.approx(mean.loss)  # nats per token, whatever is minimized
     assert total.gradient_norm == pytest.approx(10 * mean.gradient_norm)
 
 
@@ -81,8 +81,8 @@ def test_state_is_carried_within_an_epoch_and_reset_where_the_text_starts_over(m
     seen = []
     original = trainer.model.loss_and_grads
 
-    def spy(x, y, state, *rest):
-        result = original(x, y, state, *rest)
+    def spy(x, y, state, **rest):
+        result = original(x, y, state, **rest)
         seen.append((x.copy(), state[0][0].copy(), result[2][0][0].copy()))
         return result
 
@@ -105,7 +105,7 @@ def test_the_schedule_scales_the_rate_the_optimizer_came_with():
 
 def test_smooth_loss_starts_at_guessing_and_follows():
     trainer = make_trainer(reduction="sum", smoothing=0.9)
-    expected = np.log(len(VOCAB)) * 10
+    expected = np.log(len(VOCAB))
     assert trainer.smooth_loss == pytest.approx(expected)
     for report in trainer.steps(20):
         expected = 0.9 * expected + 0.1 * report.loss
@@ -148,7 +148,7 @@ def test_divergence_stops_before_the_parameters_are_updated():
 def test_a_loss_that_is_no_number_stops_even_with_finite_gradients(monkeypatch):
     trainer = make_trainer()
     original = trainer.model.loss_and_grads
-    monkeypatch.setattr(trainer.model, "loss_and_grads", lambda *args: (np.float32(np.nan), *original(*args)[1:]))
+    monkeypatch.setattr(trainer.model, "loss_and_grads", lambda *a, **k: (np.float32(np.nan), *original(*a, **k)[1:]))
     with pytest.raises(FloatingPointError, match=r"diverged at step 1: loss nan, gradient norm \d"):
         next(trainer.steps(1))
 
@@ -211,9 +211,9 @@ def test_evaluation_needs_a_token_to_predict():
     with pytest.raises(ValueError, match="at least 2 tokens, one to read and one to predict, got 1"):
         evaluate(make_trainer().model, IDS[:1])
     for size in (0, -1):
-        with pytest.raises(ValueError, match=f"the batch size B must be at least 1, got {size}"):
+        with pytest.raises(ValueError, match=f"batch_size must be an int of at least 1, got {size}"):
             evaluate(make_trainer().model, IDS, batch_size=size)
-        with pytest.raises(ValueError, match=f"the sequence length T must be at least 1, got {size}"):
+        with pytest.raises(ValueError, match=f"seq_length must be an int of at least 1, got {size}"):
             evaluate(make_trainer().model, IDS, seq_length=size)
 
 

@@ -21,6 +21,7 @@ import reference
 
 import minirnn
 from minirnn import CELLS
+from minirnn.train import keep_freed_memory
 
 # name: cell, V, H, layers, width of the embedding (None: one-hot), B, T
 CONFIGURATIONS = {
@@ -40,6 +41,7 @@ def minirnn_step(cell, V, H, layers, D, B, T):
     optimizer = minirnn.Adagrad(0.01)
     x, y = rng.integers(0, V, (2, T, B))
     state = model.zero_state(B)
+    keep_freed_memory()  # as the Trainer does
 
     def step():
         nonlocal state
