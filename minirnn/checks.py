@@ -4,6 +4,7 @@ A check returns its argument, made an array where it was not, or raises ValueErr
 what was expected, and where it helps what to do. It never repairs silently, above all not by broadcasting.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -17,16 +18,11 @@ ModelState = tuple[State, ...]  # of a model: one cell state per layer
 Rng = np.random.Generator | int  # what np.random.default_rng makes a generator of
 
 
-def check_limit(name: str, value: float) -> float:
-    """Return ``value`` if it is positive, perhaps infinite, which is no limit; else raise ValueError."""
+def check_positive(name: str, value: float, limit: bool = False) -> float:
+    """Return ``value`` if it is positive and finite, else raise ValueError; an infinite ``limit`` is none, and fine."""
     if not value > 0:  # NaN is not positive
         raise ValueError(f"{name} must be greater than 0, got {value}")
-    return value
-
-
-def check_positive(name: str, value: float) -> float:
-    """Return ``value`` if it is positive and finite, else raise ValueError."""
-    if check_limit(name, value) == np.inf:
+    if value == np.inf and not limit:
         raise ValueError(f"{name} must be finite, got {value}")
     return value
 
@@ -56,11 +52,11 @@ def check_dtype(dtype: DTypeLike) -> DTypeLike:
     return dtype
 
 
-def check_reduce(reduction: str) -> str:
-    """Return ``reduction`` if it is "mean" or "sum", else raise ValueError."""
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'reduction must be "mean" or "sum", got {reduction!r}')
-    return reduction
+def check_choice(name: str, value: str, *choices: str) -> str:
+    """Return ``value`` if it is one of ``choices``, else raise ValueError."""
+    if value not in choices:
+        raise ValueError(f"{name} must be {' or '.join(map(json.dumps, choices))}, got {value!r}")
+    return value
 
 
 def check_schedule(schedule: Callable[[int], float] | None) -> Callable[[int], float] | None:

@@ -50,11 +50,6 @@ class SequenceClassifier:
             params[b] = np.zeros((outputs, 1), dtype)
         return cls(config, params)
 
-    @property
-    def size(self) -> int:
-        """How many numbers the parameters hold."""
-        return sum(p.size for p in self.params.values())
-
     def loss(self, x: ArrayLike, labels: ArrayLike, lengths: ArrayLike) -> Any:
         """Mean cross-entropy in nats per sequence, without dropout.
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from minirnn import gru, lstm, ops, rnn
-from minirnn.checks import Array, ModelState, Params, Rng, check_dtype, check_each, check_grid, check_reduce, check_size
+from minirnn.checks import Array, ModelState, Params, Rng, check_choice, check_dtype, check_each, check_grid, check_size
 
 CELLS: dict[str, ModuleType] = {"rnn": rnn, "gru": gru, "lstm": lstm}
 
@@ -47,8 +47,7 @@ class ModelConfig:
     tie_weights: bool = False  # needs embedding_size equal to hidden_size
 
     def __post_init__(self) -> None:
-        if self.cell not in CELLS:
-            raise ValueError(f"unknown cell {self.cell!r}; known cells: {', '.join(CELLS)}")
+        check_choice("cell", self.cell, *CELLS)
         sizes = {"vocab_size": self.vocab_size, "hidden_size": self.hidden_size, "layers": self.layers}
         if self.embedding_size is not None:
             sizes["embedding_size"] = self.embedding_size
@@ -246,7 +245,7 @@ class LanguageModel:
         y = check_grid("targets", y)
         if y.shape != np.shape(x):
             raise ValueError(f"targets must have the shape of the inputs, {np.shape(x)}, got {y.shape}")
-        check_reduce(reduction)
+        check_choice("reduction", reduction, "mean", "sum")
         T, B = y.shape
         real: Array = np.ones((T, B))
         if lengths is not None:

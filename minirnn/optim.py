@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from minirnn.checks import Array, Params, check_decay, check_grads, check_limit, check_positive
+from minirnn.checks import Array, Params, check_decay, check_grads, check_positive
 
 # --- clipping ---------------------------------------------------------------------------------------
 
@@ -20,7 +20,7 @@ def clip_value(grads: Params, limit: float) -> None:
 
     Large entries are cut and small ones left, so the gradient's direction changes; see :func:`clip_norm`.
     """
-    check_limit("limit", limit)
+    check_positive("limit", limit, limit=True)
     for g in grads.values():
         np.clip(g, -limit, limit, out=g)
 
@@ -31,7 +31,7 @@ def clip_norm(grads: Params, limit: float) -> float:
     The gradient keeps its direction (Pascanu, Mikolov and Bengio, 2013); the step of an optimizer that scales each
     entry by its own history need not. Returns the norm before clipping.
     """
-    check_limit("limit", limit)
+    check_positive("limit", limit, limit=True)
     norm = global_norm(grads)
     if limit < norm < np.inf:
         for g in grads.values():

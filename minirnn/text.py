@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minirnn.checks import Array, check_ids, check_size
+from minirnn.checks import Array, check_choice, check_ids, check_size
 
 UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
 
@@ -51,10 +51,8 @@ class Vocabulary:
     """
 
     def __init__(self, tokens: Sequence[str], kind: str):
-        if kind not in ("chars", "words"):
-            raise ValueError(f'kind must be "chars" or "words", got {kind!r}')
         self.tokens = list(tokens)
-        self.kind = kind
+        self.kind = check_choice("kind", kind, "chars", "words")
         self.ids = {token: i for i, token in enumerate(self.tokens)}
         if len(self.ids) != len(self.tokens):
             raise ValueError("the tokens of a vocabulary must all be different")

@@ -18,11 +18,11 @@ from minirnn.checks import (
     Array,
     Params,
     Rng,
+    check_choice,
     check_decay,
     check_diverged,
     check_ids,
-    check_limit,
-    check_reduce,
+    check_positive,
     check_schedule,
     check_shape,
 )
@@ -100,9 +100,10 @@ class Trainer:
         self.optimizer = optimizer
         # A memory-mapped text is not read as a whole, only batch by batch; each batch is checked by the model.
         self.x, self.y = stream(ids if isinstance(ids, np.memmap) else check_ids(ids, V), batch_size, seq_length)
-        self.clip_value = check_limit("clip_value", clip_value)
-        self.clip_norm = check_limit("clip_norm", clip_norm)
-        self.reduction, self.smoothing = check_reduce(reduction), check_decay("smoothing", smoothing)
+        self.clip_value = check_positive("clip_value", clip_value, limit=True)
+        self.clip_norm = check_positive("clip_norm", clip_norm, limit=True)
+        self.reduction = check_choice("reduction", reduction, "mean", "sum")
+        self.smoothing = check_decay("smoothing", smoothing)
         self.schedule, self.learning_rate = check_schedule(schedule), optimizer.learning_rate
         self.rng = np.random.default_rng(rng)
         self.step = 0

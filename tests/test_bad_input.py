@@ -105,7 +105,10 @@ DAMAGED = {
     "another format": (lambda data: rewritten(data, lambda a, _: a.update(format="x")), "another format"),
     "of the future": (lambda data: rewritten(data, lambda a, _: a.update(version=99)), "format version 99"),
     "no configuration": (lambda data: rewritten(data, lambda a, _: a.pop("config")), "it has no 'config'"),
-    "unknown cell": (lambda data: rewritten(data, lambda a, _: a["config"].update(cell="x")), "unknown cell 'x'"),
+    "unknown cell": (
+        lambda data: rewritten(data, lambda a, _: a["config"].update(cell="x")),
+        'cell must be "rnn" or "gru" or "lstm"',
+    ),
     "huge model": (
         lambda data: rewritten(data, lambda a, _: a["config"].update(hidden_size=2**30)),
         "not those of its configuration",
