@@ -65,8 +65,8 @@ class SGD:
 class Adagrad:
     """Adagrad: each entry's step shrinks with the gradients it has seen (Duchi, Hazan and Singer, 2011)::
 
-    memory += g * g
-    p -= learning_rate * g / sqrt(memory + 1e-8)
+        memory += g * g
+        p -= learning_rate * g / sqrt(memory + 1e-8)
 
     The memory only grows, so the steps only shrink.
     """
@@ -86,8 +86,8 @@ class Adagrad:
 class RMSProp:
     """RMSProp: steps relative to a moving average of squared gradients (Tieleman and Hinton, 2012)::
 
-    average = decay * average + (1 - decay) * g * g
-    p -= learning_rate * g / (sqrt(average) + 1e-8)
+        average = decay * average + (1 - decay) * g * g
+        p -= learning_rate * g / (sqrt(average) + 1e-8)
 
     The average forgets, so the steps need not die out as Adagrad's do. Decay 0.95 is char-rnn's.
     """
@@ -109,9 +109,9 @@ class RMSProp:
 class Adam:
     """Adam: RMSProp with momentum, both averages corrected for starting at zero (Kingma and Ba, 2015)::
 
-    m = beta1 * m + (1 - beta1) * g                 mhat = m / (1 - beta1**t)
-    v = beta2 * v + (1 - beta2) * g * g             vhat = v / (1 - beta2**t)
-    p -= learning_rate * mhat / (sqrt(vhat) + 1e-8)
+        m = beta1 * m + (1 - beta1) * g                 mhat = m / (1 - beta1**t)
+        v = beta2 * v + (1 - beta2) * g * g             vhat = v / (1 - beta2**t)
+        p -= learning_rate * mhat / (sqrt(vhat) + 1e-8)
 
     t counts the steps.
     """
