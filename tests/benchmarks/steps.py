@@ -1,6 +1,6 @@
-"""Milliseconds per training step: this package, a plain loop in Karpathy's manner, and PyTorch where it is installed.
+"""Milliseconds per training step: this package, its bare matrix products, a plain loop, and PyTorch where installed.
 
-    python tests/benchmarks/steps.py [--rounds 12] [CONFIGURATION ...]
+    env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python tests/benchmarks/steps.py [--rounds 12] [CONFIGURATION ...]
 
 A step is forward, backward, clipping and Adagrad, in single precision (the plain loop in double, as it was written),
 on random tokens. The contestants run in turn, some steps each, with a pause before each turn: worker threads spin for
@@ -10,6 +10,8 @@ how many times longer than ours the others take. Run it on a machine that does n
 
 import argparse
 import os
+import platform
+import re
 import sys
 import time
 from pathlib import Path
@@ -21,6 +23,7 @@ import reference
 
 import minirnn
 from minirnn import CELLS
+from minirnn.commands.doctor import kernels
 from minirnn.train import keep_freed_memory
 
 # name: cell, V, H, layers, width of the embedding (None: one-hot), B, T
@@ -51,6 +54,33 @@ def minirnn_step(cell, V, H, layers, D, B, T):
         else:
             minirnn.clip_norm(grads, 5.0)
         optimizer.step(model.params, grads)
+
+    return step
+
+
+def products_step(cell, V, H, layers, D, B, T):
+    """The floor: the matrix products of a step, of the same shapes and in the same order, and nothing between them."""
+    rng, gates = np.random.default_rng(0), {"rnn": 1, "gru": 3, "lstm": 4}[cell]
+
+    def matrix(rows, columns):
+        return rng.standard_normal((rows, columns), np.float32)
+
+    inputs = [D or V] + [H] * (layers - 1)
+    Wxh, Whh = [matrix(gates * H, size) for size in inputs], matrix(gates * H, H)
+    x, h, a, Why = [matrix(size, T * B) for size in inputs], matrix(H, B), matrix(gates * H, B), matrix(V, H)
+    h_bag, a_bag, logits = matrix(H, T * B), matrix(gates * H, T * B), matrix(V, T * B)
+
+    def step():
+        for layer in range(layers):
+            Wxh[layer] @ x[layer]
+            for _ in range(T):
+                Whh @ h
+        Why @ h_bag
+        Why.T @ logits, logits @ h_bag.T
+        for layer in range(layers):
+            for _ in range(T):
+                Whh.T @ a
+            a_bag @ x[layer].T, a_bag @ h_bag.T, Wxh[layer].T @ a_bag
 
     return step
 
@@ -110,6 +140,13 @@ def torch_step(cell, V, H, layers, D, B, T):
     return step
 
 
+def processor():
+    """The name of the processor, as far as the system tells it."""
+    about = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", about.read_text()) if about.exists() else None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
 def measure(contestants, rounds):
     """Median milliseconds of a step of each, in turns of about a tenth of a second."""
     times = {name: [] for name in contestants}
@@ -135,10 +172,11 @@ def main():
         parser.error(f"unknown configuration {', '.join(sorted(unknown))}; known are {', '.join(CONFIGURATIONS)}")
 
     settings = {name: value for name, value in os.environ.items() if name.startswith(("OPENBLAS_", "OMP_", "MKL_"))}
-    print(f"NumPy {np.__version__}, {os.cpu_count()} processors, {settings or 'no BLAS settings'}")
+    print(f"NumPy {np.__version__}, kernels {kernels() or 'unknown'}, {settings or 'no BLAS settings'}")
+    print(f"{processor()}, {os.cpu_count()} processors")
     for name in args.configurations or CONFIGURATIONS:
         cell, V, H, layers, D, B, T = configuration = CONFIGURATIONS[name]
-        makers = {"minirnn": minirnn_step, "plain loop": plain_step, "PyTorch": torch_step}
+        makers = {"minirnn": minirnn_step, "products": products_step, "plain loop": plain_step, "PyTorch": torch_step}
         contestants = {label: step for label, make in makers.items() if (step := make(*configuration))}
         medians = measure(contestants, args.rounds)
         print(f"{name}: {cell}, V {V}, {layers} x {H}, {'one-hot' if D is None else f'embedding {D}'}, B {B}, T {T}")
