@@ -1,6 +1,6 @@
-"""The solution of the assignment: minirnn itself, under the names of the exercises."""
+"""The solution of the assignment: the model answer of the grader, in plain loops."""
 
-from minirnn.grading.assignment import (
+from minirnn.grading.answer import (
     adagrad_step,
     clip_norm,
     clip_value,

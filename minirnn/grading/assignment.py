@@ -1,60 +1,24 @@
-"""The assignment: thirteen functions to write, how each is graded, and minirnn itself as the solution.
+"""The assignment: thirteen functions to write, and how each is graded.
 
-Each function is graded on its own. A backward pass is handed a cache made by *our* forward pass, so that a wrong
-forward does not fail a right backward; for the same reason what belongs into each cache is part of the exercise. A
-gradient is compared with the complex step through our forward pass, and a wrong one with what each mistake of the
+Each function is graded on its own. A backward pass is handed a cache made by the model answer's forward pass, so that a
+wrong forward does not fail a right backward; for the same reason what belongs into each cache is part of the exercise.
+A gradient is compared with the complex step through that forward pass, and a wrong one with what each mistake of the
 catalogue would have given.
-
-The functions of the solution, below, are those of this package under the names of the assignment. There is no second
-implementation that could drift away.
 """
 
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from minirnn import gru, lstm, ops, optim, rnn
 from minirnn.checks import Array, Params
 from minirnn.gradcheck import GradientReport, check_layer, leaves, same
-from minirnn.grading.diagnosis import TARGETS, UPSTREAM, Target, adagrad_step, draw_cell, draw_softmax
-from minirnn.grading.student import Foreign, StudentError
-from minirnn.sample import choose
-
-# --- the solution -----------------------------------------------------------------------------------
-
-rnn_forward, rnn_backward = rnn.forward, rnn.backward
-gru_forward, gru_backward = gru.forward, gru.backward
-lstm_forward, lstm_backward = lstm.forward, lstm.backward
-clip_value, clip_norm = optim.clip_value, optim.clip_norm
-
-
-def rnn_step_forward(params: Params, x: Array, h: Array) -> tuple[Array, tuple]:
-    """One step of the tanh cell: x (D, B), h (H, B) -> the next h, and the cache (params, x, h, next h)."""
-    _, (h_next,), _ = rnn.forward(params, x[None], (h,))
-    return h_next, (params, x, h, h_next)
-
-
-def rnn_step_backward(dh: Array, cache: tuple) -> tuple[Array, Array, Params]:
-    """Back through one step: dh (H, B), the gradient of the next h -> dx, the gradient of h before, and of params."""
-    params, x, h, h_next = cache
-    dx, (dh_before,), grads = rnn.backward(dh[None], (params, x[None], np.stack([h, h_next])))
-    return dx[0], dh_before, grads
-
-
-def softmax_cross_entropy(logits: Array, targets: Array) -> tuple[Any, Array]:
-    """Mean loss in nats of targets (N,) under logits (V, N), and its gradient dlogits (V, N)."""
-    loss, cache = ops.cross_entropy_forward(logits, targets, np.full(len(targets), 1 / len(targets)))
-    return loss, ops.cross_entropy_backward(cache)
-
-
-def sample_token(logits: Array, temperature: float, rng: np.random.Generator) -> int:
-    """Draw an id from softmax(logits / temperature), logits (V,); temperature 0 takes the most probable one."""
-    return choose(logits, rng, temperature)
-
+from minirnn.grading import answer as model_answer
+from minirnn.grading.answer import softmax_cross_entropy
+from minirnn.grading.diagnosis import TARGETS, Target, draw_cell, draw_softmax, draw_step
+from minirnn.grading.student import Foreign, Function, StudentError
 
 # --- how it is graded -------------------------------------------------------------------------------
 
@@ -72,7 +36,7 @@ class Exercise:
     name: str
     part: int
     points: dict[str, int]  # of each property
-    examine: Callable[[Callable[..., Any]], Verdicts]
+    examine: Callable[[Function], Verdicts]
     target: Target | None = None  # for the diagnosis of wrong numbers
 
 
@@ -132,17 +96,17 @@ def kind_of(value: Any) -> str:
     return f"an object of type {value.kind}" if isinstance(value, Foreign) else str(value)
 
 
-def examine_forward(cell: ModuleType) -> Callable[[Callable[..., Any]], Verdicts]:
+def examine_forward(cell: str) -> Callable[[Function], Verdicts]:
     """How the forward pass of a cell over a sequence is graded."""
 
-    def examine(forward: Callable[..., Any]) -> Verdicts:
-        states = ("h", "c")[: len(cell.zero_state(1, 1))]
+    def examine(forward: Function) -> Verdicts:
+        states = ("h", "c") if cell == "lstm" else ("h",)
         problems = [draw_cell(cell, np.random.default_rng(n), n) for n in range(2)]
         params, x, state = problems[0]
         problems.append((params, x[:1, :, :1], tuple(s[:, :1] for s in state)))  # one step of one sequence
         wrong_h = wrong_state = wrong_cache = changed = ""
         for problem in problems:
-            h, final, cache = cell.forward(*problem)
+            h, final, cache = getattr(model_answer, f"{cell}_forward")(*problem)
             arguments = copy.deepcopy(problem)
             given_h, given_state, given_cache = unpack(forward(*arguments), "h", "state", "cache")
             wrong_h = wrong_h or differs("h", given_h, h)
@@ -167,21 +131,24 @@ def no_state(value: Any, names: tuple[str, ...]) -> str:
     return f"a state must be the tuple ({', '.join(names)}{',' if len(names) == 1 else ''}), got {kind_of(value)}"
 
 
-def cache_fault(cell: ModuleType, given: Any, expected: tuple) -> str:
+def cache_fault(cell: str, given: Any, expected: tuple) -> str:
     """One sentence if our backward pass cannot go on from a student's cache."""
-    dh = np.ones_like(expected[2][1:])
+    dh, backward = np.ones_like(expected[2][1:]), getattr(model_answer, f"{cell}_backward")
+    dstate = tuple(dh[0] for s in expected[2:4] if len(s) == len(dh) + 1)
     try:
-        right, got = cell.backward(dh, expected), cell.backward(dh, given)
+        right, got = backward(dh, expected, dstate), backward(dh, given, dstate)
         fits = all(np.allclose(a, b, rtol=0, atol=1e-9) for a, b in zip(leaves(right), leaves(got), strict=True))
     except Exception as error:
         return f"the cache does not hold what the handout lists, in its order: {type(error).__name__}: {error}"
     return "" if fits else "the cache does not hold what the handout lists: a backward pass goes wrong with it"
 
 
-def examine_backward(cell: ModuleType) -> Callable[[Callable[..., Any]], Verdicts]:
+def examine_backward(cell: str) -> Callable[[Function], Verdicts]:
     """How the backward pass of a cell over a sequence is graded."""
 
-    def examine(backward: Callable[..., Any]) -> Verdicts:
+    run = getattr(model_answer, f"{cell}_forward")
+
+    def examine(backward: Function) -> Verdicts:
         def report(number: int) -> GradientReport:
             params, x, state = draw_cell(cell, np.random.default_rng(number), number)
             states = ("h0", "c0")[: len(state)]
@@ -190,7 +157,7 @@ def examine_backward(cell: ModuleType) -> Callable[[Callable[..., Any]], Verdict
             def forward(*arrays: Array) -> tuple:
                 given = dict(zip(inputs, arrays, strict=True))
                 start = tuple(given[name] for name in states)
-                h, final, cache = cell.forward({name: given[name] for name in params}, given["x"], start)
+                h, final, cache = run({name: given[name] for name in params}, given["x"], start)
                 return (h, *final), cache
 
             def answer(dout: tuple, cache: tuple) -> Params:
@@ -219,13 +186,13 @@ def report_findings(reports: list[GradientReport]) -> Verdicts:
         yield (name if name in ("pure", "linear") else f"d{name}"), sentence
 
 
-def examine_step_forward(forward: Callable[..., Any]) -> Verdicts:
+def examine_step_forward(forward: Function) -> Verdicts:
     """How one step of the tanh cell is graded."""
     wrong_h = wrong_cache = changed = ""
     for number in range(2):
-        params, x, (h,) = draw_cell(rnn, np.random.default_rng(number), number)
+        params, x, (h,) = draw_cell("rnn", np.random.default_rng(number), number)
         arguments = copy.deepcopy((params, x[0], h))
-        expected, cache = rnn_step_forward(params, x[0], h)
+        expected, cache = model_answer.rnn_step_forward(params, x[0], h)
         given, given_cache = unpack(forward(*arguments), "h", "cache")
         wrong_h = wrong_h or differs("h", given, expected)
         wrong_cache = wrong_cache or step_cache_fault(given_cache, cache)
@@ -247,14 +214,14 @@ def step_cache_fault(given: Any, expected: tuple) -> str:
     return "the cache must be the tuple (params, x, h, next h)"
 
 
-def examine_step_backward(backward: Callable[..., Any]) -> Verdicts:
+def examine_step_backward(backward: Function) -> Verdicts:
     """How the way back through one step is graded."""
 
     def report(number: int) -> GradientReport:
         params, x, h = draw_step(np.random.default_rng(number), number)
 
         def forward(*arrays: Array) -> tuple:
-            return rnn_step_forward(dict(zip(params, arrays, strict=False)), *arrays[-2:])
+            return model_answer.rnn_step_forward(dict(zip(params, arrays, strict=False)), *arrays[-2:])
 
         def answer(dout: Array, cache: tuple) -> Params:
             dx, dh, grads = unpack(backward(dout, cache), "dx", "dh", "grads")
@@ -265,11 +232,11 @@ def examine_step_backward(backward: Callable[..., Any]) -> Verdicts:
     yield from report_findings([report(number) for number in range(2)])
 
 
-def examine_softmax(function: Callable[..., Any]) -> Verdicts:
+def examine_softmax(function: Function) -> Verdicts:
     """How loss and gradient of the softmax are graded."""
     wrong_loss = wrong_gradient = changed = ""
     for number in range(2):
-        problem = draw_softmax(np.random.default_rng(number), number)[:2]
+        problem = draw_softmax(np.random.default_rng(number), number)
         arguments = copy.deepcopy(problem)
         loss, dlogits = unpack(function(*arguments), "loss", "dlogits")
         expected, gradient = softmax_cross_entropy(*problem)
@@ -296,13 +263,13 @@ def examine_softmax(function: Callable[..., Any]) -> Verdicts:
     yield "pure", changed
 
 
-def examine_clip_value(function: Callable[..., Any]) -> Verdicts:
+def examine_clip_value(function: Function) -> Verdicts:
     """How element-wise clipping is graded."""
     wrong = ""
     for limit in (5.0, 0.7):
         grads = {"Wxy": np.array([[-7.0, 0.5], [5.0, 9.0]]), "c": np.array([[1.0], [-5.5]])}
         expected = copy.deepcopy(grads)
-        clip_value(expected, limit)
+        model_answer.clip_value(expected, limit)
         before = copy.deepcopy(grads)
         function(grads, limit)
         for name in grads:
@@ -312,7 +279,7 @@ def examine_clip_value(function: Callable[..., Any]) -> Verdicts:
     yield "clipped", wrong
 
 
-def examine_clip_norm(function: Callable[..., Any]) -> Verdicts:
+def examine_clip_norm(function: Function) -> Verdicts:
     """How clipping by the global norm is graded."""
     large = {"Wxy": np.array([[3.0, 0.0], [0.0, 4.0]]), "c": np.array([[12.0], [0.0]])}  # norm 13
     wrong_norm = wrong = ""
@@ -331,7 +298,7 @@ def examine_clip_norm(function: Callable[..., Any]) -> Verdicts:
     yield "untouched", "" if same(grads, large) else "gradients whose norm is below the limit must stay as they are"
 
 
-def examine_adagrad(function: Callable[..., Any]) -> Verdicts:
+def examine_adagrad(function: Function) -> Verdicts:
     """How a step of Adagrad is graded."""
     rng = np.random.default_rng(0)
     shapes = {"Wxy": (3, 2), "c": (3, 1)}
@@ -341,7 +308,7 @@ def examine_adagrad(function: Callable[..., Any]) -> Verdicts:
     expected, given = copy.deepcopy((params, grads, memory)), copy.deepcopy((params, grads, memory))
     wrong_memory = wrong_params = ""
     for step, rate in ((1, 0.1), (2, 0.25)):
-        adagrad_step(expected[0], expected[1], expected[2], rate)
+        model_answer.adagrad_step(*expected, rate)
         function(*given, rate)
         for name in shapes:
             wrong_memory = wrong_memory or differs(
@@ -353,7 +320,7 @@ def examine_adagrad(function: Callable[..., Any]) -> Verdicts:
     yield "pure", "" if same(given[1], grads) else "it changes the gradients: copy before writing"
 
 
-def examine_sampling(function: Callable[..., Any]) -> Verdicts:
+def examine_sampling(function: Function) -> Verdicts:
     """How sampling is graded: by what comes out often, since everybody draws differently."""
     logits, changed = np.array([1.0, 3.0, -1.0, 2.5, 0.0]), False
 
@@ -361,7 +328,7 @@ def examine_sampling(function: Callable[..., Any]) -> Verdicts:
         nonlocal changed
         given = logits.copy()
         try:
-            ids = [function(given, temperature, rng) for rng in rngs]
+            ids = function.many([(given, temperature, rng) for rng in rngs])
         except StudentError as error:
             return np.zeros(0, int), str(error)
         finally:
@@ -407,18 +374,6 @@ def examine_sampling(function: Callable[..., Any]) -> Verdicts:
     yield "pure", "it changes the logits in place: copy before writing" if changed else unjudged
 
 
-def draw_step(rng: np.random.Generator, number: int) -> tuple:
-    """Arguments of a step of the tanh cell."""
-    params, x, (h,) = draw_cell(rnn, rng, number)
-    return params, x[0], h
-
-
-def draw_step_backward(rng: np.random.Generator, number: int) -> tuple:
-    """Arguments of the way back through it."""
-    h, cache = rnn_step_forward(*draw_step(rng, number))
-    return UPSTREAM[number] * rng.standard_normal(h.shape), cache
-
-
 SEQUENCE = {"h": 4, "state": 2, "cache": 1, "pure": 1}
 BACKWARD = {"dWxh": 2, "dWhh": 3, "dbh": 2, "dx": 2, "dh0": 2, "pure": 1, "linear": 1}
 EXERCISES = {
@@ -429,23 +384,23 @@ EXERCISES = {
             1,
             {"h": 3, "cache": 1, "pure": 1},
             examine_step_forward,
-            Target(rnn_step_forward, draw_step, results=1),
+            TARGETS["rnn_step_forward"],
         ),
         Exercise(
             "rnn_step_backward",
             1,
             {"dWxh": 2, "dWhh": 2, "dbh": 2, "dx": 1, "dh": 1, "pure": 1, "linear": 1},
             examine_step_backward,
-            Target(rnn_step_backward, draw_step_backward),
+            TARGETS["rnn_step_backward"],
         ),
-        Exercise("rnn_forward", 1, SEQUENCE, examine_forward(rnn), TARGETS["rnn.forward"]),
-        Exercise("rnn_backward", 1, BACKWARD, examine_backward(rnn), TARGETS["rnn.backward"]),
+        Exercise("rnn_forward", 1, SEQUENCE, examine_forward("rnn"), TARGETS["rnn.forward"]),
+        Exercise("rnn_backward", 1, BACKWARD, examine_backward("rnn"), TARGETS["rnn.backward"]),
         Exercise(
             "softmax_cross_entropy",
             1,
             {"loss": 3, "dlogits": 4, "stable": 2, "pure": 1},
             examine_softmax,
-            Target(softmax_cross_entropy, lambda rng, number: draw_softmax(rng, number)[:2]),
+            TARGETS["softmax_cross_entropy"],
         ),
         Exercise("clip_value", 1, {"clipped": 2}, examine_clip_value, TARGETS["optim.clip_value"]),
         Exercise(
@@ -458,10 +413,10 @@ EXERCISES = {
             {"argmax": 1, "softmax": 2, "temperature": 2, "seeded": 1, "stable": 1, "pure": 1},
             examine_sampling,
         ),
-        Exercise("gru_forward", 2, SEQUENCE, examine_forward(gru), TARGETS["gru.forward"]),
-        Exercise("gru_backward", 2, BACKWARD | {"dbhn": 2}, examine_backward(gru), TARGETS["gru.backward"]),
-        Exercise("lstm_forward", 2, SEQUENCE, examine_forward(lstm), TARGETS["lstm.forward"]),
-        Exercise("lstm_backward", 2, BACKWARD | {"dc0": 2}, examine_backward(lstm), TARGETS["lstm.backward"]),
+        Exercise("gru_forward", 2, SEQUENCE, examine_forward("gru"), TARGETS["gru.forward"]),
+        Exercise("gru_backward", 2, BACKWARD | {"dbhn": 2}, examine_backward("gru"), TARGETS["gru.backward"]),
+        Exercise("lstm_forward", 2, SEQUENCE, examine_forward("lstm"), TARGETS["lstm.forward"]),
+        Exercise("lstm_backward", 2, BACKWARD | {"dc0": 2}, examine_backward("lstm"), TARGETS["lstm.backward"]),
     )
 }
 

@@ -1,30 +1,27 @@
 """Which mistake is it? A way to recognize what went wrong in somebody's hand-written back-propagation.
 
-A mistake is a line that should read differently; :mod:`minirnn.grading.catalogue` lists such lines of our own
-source. Put into our source, a mistake gives a function that makes it. That function is asked for its answers at four
-random points, and whoever gives the same answers to eight digits has made the same mistake.
+A mistake is a line that should read differently; ``catalogue.txt`` lists such lines of the model answer. Put into it, a
+mistake gives a function that makes it. That function is asked for its answers at four random points, and whoever gives
+the same answers to eight digits has made the same mistake.
 
 Only an exact match is named. What matches none of them, nor two together, is an "unknown mistake"; nobody is told a
-guess. Since every mistake is a mutation of our source, the catalogue also tests our tests: each must be caught.
+guess. Since every mistake is a mutation of a right function, the catalogue also tests our tests: each must be caught.
 """
 
-import contextlib
 import copy
 import functools
-import importlib
 import inspect
 import itertools
-import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from minirnn import ops, optim
+from minirnn import ops
 from minirnn.checks import Array, Params, State
-from minirnn.gradcheck import leaves
+from minirnn.gradcheck import leaves, same
+from minirnn.grading import answer as model_answer
 from minirnn.grading.catalogue import MISTAKES, Mistake
 from minirnn.model import CELLS, LanguageModel, ModelConfig
 
@@ -50,41 +47,25 @@ class Diagnosis:
 # --- making a mistake on purpose --------------------------------------------------------------------
 
 
-def locate(function: str) -> tuple[Any, str]:
-    """The module or class that holds a function, and the name it has there."""
-    module, *path, name = function.split(".")
-    owner: Any = importlib.import_module(f"minirnn.{module}")
-    for part in path:
-        owner = getattr(owner, part)
-    return owner, name
-
-
 @functools.cache
-def source_of(function: str) -> str:
-    """The source of a function as it stands in the file."""
-    return textwrap.dedent(inspect.getsource(getattr(*locate(function))))
+def planted(*mistakes: Mistake) -> Callable[..., Any]:
+    """The function of the model answer that the mistakes concern, making them.
 
-
-@contextlib.contextmanager
-def planted(*mistakes: Mistake) -> Iterator[None]:
-    """Within this context minirnn itself makes the mistakes. ValueError if a piece of source is not there, once."""
-    sources: dict[str, str] = {}
-    for mistake in mistakes:
-        source = sources.get(mistake.function) or source_of(mistake.function)
-        for right, wrong in mistake.edits:
-            if source.count(right) != 1:
-                raise ValueError(f"{right!r} does not stand in {mistake.function} exactly once")
-            source = source.replace(right, wrong)
-        sources[mistake.function] = source
-    with contextlib.ExitStack() as stack:
-        for function, source in sources.items():
-            owner, name = locate(function)
-            original = getattr(owner, name)
-            namespace: dict[str, Any] = {}
-            exec(compile(source, f"<mistake in {function}>", "exec"), original.__globals__, namespace)
-            stack.callback(setattr, owner, name, original)
-            setattr(owner, name, namespace[name])
-        yield
+    ValueError if they are not all of one function, or if a piece to be replaced does not stand there exactly once.
+    """
+    (name, *others) = dict.fromkeys(mistake.function for mistake in mistakes)
+    if others:
+        raise ValueError(f"only mistakes of one function can be made together, got {name}, {', '.join(others)}")
+    source = inspect.getsource(getattr(model_answer, name))
+    documented = source.rindex('"""')  # the pieces stand below the docstring
+    head, body = source[:documented], source[documented:]
+    for right, wrong in itertools.chain.from_iterable(mistake.edits for mistake in mistakes):
+        if body.count(right) != 1:
+            raise ValueError(f"{right!r} does not stand in {name} exactly once")
+        body = body.replace(right, wrong)
+    namespace = dict(vars(model_answer))
+    exec(compile(head + body, f"<mistake in {name}>", "exec"), namespace)
+    return namespace[name]
 
 
 # --- recognizing one --------------------------------------------------------------------------------
@@ -93,13 +74,29 @@ def planted(*mistakes: Mistake) -> Iterator[None]:
 Answer = tuple[Array, ...] | str  # all numbers that came back, or the name of the exception
 
 
+def plain(function: Callable[..., Any], *args: Any) -> Any:
+    """The result of a call."""
+    return function(*args)
+
+
+def first(function: Callable[..., Any], *args: Any) -> Any:
+    """The first part of the result; what else there is, such as a cache, is its own business."""
+    return function(*args)[0]
+
+
+def first_two(function: Callable[..., Any], *args: Any) -> Any:
+    """The first two parts of the result."""
+    return function(*args)[:2]
+
+
 @dataclass(frozen=True)
 class Target:
     """A function whose mistakes can be recognized."""
 
-    call: Callable[..., Any]
-    problem: Callable[[np.random.Generator, int], tuple]  # draws the arguments of a call; the number says of what size
-    results: int | None = None  # how many of its results count; the cache of a forward pass is its own business
+    name: str  # of the function of the model answer
+    draw: Callable[[np.random.Generator, int], tuple]  # draws the arguments of a call; the number says of what size
+    ours: Callable[..., Any] = plain  # asks a function like the model answer's: ours(function, *arguments)
+    theirs: Callable[..., Any] = plain  # asks a function that is to be diagnosed, and may take them otherwise
 
 
 def diagnose(target: str | Target, function: Callable[..., Any], seed: int = 0) -> Diagnosis:
@@ -118,69 +115,77 @@ def diagnose(target: str | Target, function: Callable[..., Any], seed: int = 0) 
         if target not in TARGETS:
             raise ValueError(f"unknown target {target!r}; known targets: {', '.join(TARGETS)}")
         target = TARGETS[target]
-    points = draw_points(target, seed)
-    given = list(answers(function, points, target))
-    if alike(given, answers(target.call, points, target)):
+    own = [mistake for mistake in MISTAKES if mistake.function == target.name]
+    given = [answer(target.theirs, function, point(target, seed, number)) for number in range(POINTS)]
+    if all(agree(given[number], known(target, seed, number)) for number in range(POINTS)):
         return Diagnosis(True, ())
-    known = known_answers(target, seed)
-    found: list[tuple[Mistake, ...]] = [(mistake,) for mistake, wrong in known if alike(given, wrong)]
-    if not found and telling(given):
-        for pair in itertools.combinations([mistake for mistake, _ in known], 2):
-            with contextlib.suppress(ValueError), planted(*pair):  # two edits of one line cannot be made together
-                if alike(given, answers(target.call, points, target)):
-                    found.append(pair)
+    found: list[tuple[Mistake, ...]] = []
+    if telling(given):
+        found = [(mistake,) for mistake in own if explains(given, target, seed, mistake)]
+        if not found:
+            found = [pair for pair in thinkable(own, given, target, seed) if explains(given, target, seed, *pair)]
     return Diagnosis(False, tuple(found))
 
 
-@functools.cache
-def known_answers(target: Target, seed: int) -> list[tuple[Mistake, list[Answer]]]:
-    """The answers of each mistake that shows at two points or more."""
-    points = draw_points(target, seed)
-    right = list(answers(target.call, points, target))
-    known = []
-    for mistake in MISTAKES:
-        with planted(mistake):
-            wrong = list(answers(target.call, points, target))
-        if telling(wrong) and sum(not agree(*pair) for pair in zip(wrong, right, strict=True)) >= 2:
-            known.append((mistake, wrong))
-    return known
+def explains(given: list[Answer], target: Target, seed: int, *mistakes: Mistake) -> bool:
+    """Whether the mistakes give these answers at every point, and show at two at least; stops at the first difference.
+
+    There must be numbers at two points too: an exception alone names no mistake.
+    """
+    try:
+        if not all(agree(given[number], known(target, seed, number, *mistakes)) for number in range(POINTS)):
+            return False
+    except ValueError:  # two edits of one piece cannot be made together
+        return False
+    return telling(given) and sum(not agree(given[n], known(target, seed, n)) for n in range(POINTS)) >= 2
 
 
-def draw_points(target: Target, seed: int) -> list[tuple]:
-    """The arguments of four calls."""
-    return [target.problem(np.random.default_rng([seed, number]), number) for number in range(4)]
+def thinkable(mistakes: list[Mistake], given: list[Answer], target: Target, seed: int) -> Iterator[tuple]:
+    """The pairs that may explain an answer: what one of the two leaves right is as wrong as the other makes it."""
+    number = next(number for number in range(POINTS) if not isinstance(given[number], str))
+    mine, right = given[number], known(target, seed, number)
+    parts = [slice(i, i + 1) for i in range(min(len(mine), len(right)))]
 
+    def parts_like(other: Answer) -> Array:
+        return np.array([[agree(known(target, seed, number, m)[i], other[i]) for i in parts] for m in mistakes], bool)
 
-def alike(given: Iterable[Answer], known: Iterable[Answer]) -> bool:
-    """Whether two functions answered the same at every point; stops asking at the first difference."""
-    return all(map(agree, given, known))
+    kept, same = parts_like(right), parts_like(mine)
+    for a, b in itertools.combinations(range(len(mistakes)), 2):
+        if not (kept[a] & ~same[b] | kept[b] & ~same[a]).any():
+            yield mistakes[a], mistakes[b]
 
 
 def telling(answers: list[Answer]) -> bool:
-    """Whether there are numbers to compare at two points at least; an exception alone names no mistake."""
-    return sum(not isinstance(answer, str) for answer in answers) >= 2
+    """Whether there are numbers at two points at least."""
+    return sum(bool(answer) and not isinstance(answer, str) for answer in answers) >= 2
 
 
-def answers(function: Callable[..., Any], points: list[tuple], target: Target) -> Iterator[Answer]:
-    """What a function answers at each point: see :func:`answer`."""
-    return (answer(function, point, target.results) for point in points)
+@functools.cache
+def point(target: Target, seed: int, number: int) -> tuple:
+    """The arguments of one of four calls."""
+    return target.draw(np.random.default_rng([seed, number]), number)
 
 
-def answer(function: Callable[..., Any], point: tuple, results: int | None) -> Answer:
-    """All numbers a call returns and all it left in its arguments; the name of the exception if it raised one."""
-    arguments = copy.deepcopy(point)
+@functools.lru_cache(1 << 14)
+def known(target: Target, seed: int, number: int, *mistakes: Mistake) -> Answer:
+    """What the model answer gives at a point, right or making mistakes."""
+    function = planted(*mistakes) if mistakes else getattr(model_answer, target.name)
+    return answer(target.ours, function, point(target, seed, number))
+
+
+def answer(ask: Callable[..., Any], function: Callable[..., Any], arguments: tuple) -> Answer:
+    """All numbers a call returns, and all it left in its arguments if it changed them; or the name of its exception."""
+    given = copy.deepcopy(arguments)
     try:
         with np.errstate(all="ignore"):
-            result = function(*arguments)
+            result = ask(function, *given)
     except Exception as error:
         return getattr(error, "kind", type(error).__name__)  # of a student's function, what happened over there
-    return leaves((numbers(result if results is None else result[:results]), numbers(arguments)))
+    return leaves((numbers(result), () if same(given, arguments) else given))
 
 
 def numbers(tree: Any) -> Any:
     """The same tree with every dict in the order of its keys and every number an array."""
-    if isinstance(tree, LanguageModel):
-        tree = tree.params
     if isinstance(tree, dict):
         return [numbers(tree[key]) for key in sorted(tree)]
     if isinstance(tree, tuple | list):
@@ -200,34 +205,57 @@ def agree(a: Answer, b: Answer) -> bool:
 
 
 # --- points at which answers are compared -------------------------------------------------------------
-# Of four, two are square, where a transposed matrix still fits, and two are large, where clipping shows. T and B differ
-# from point to point, so that a factor T is not taken for a factor B or a 3. Weights have a standard deviation of 0.5,
-# states are not zero, tokens repeat: at T = 1, B = 1, or with a zero state, many a mistake cannot be seen.
+# Of four, two are square, where a transposed matrix still fits, two are large, where clipping shows, and two are long,
+# where it shows that a backward pass gives up early. T and B differ from point to point, so that a factor T is not
+# taken for a factor B or a 3. Weights have a standard deviation of 0.5, states are not zero, tokens repeat: at T = 1,
+# B = 1, or with a zero state, many a mistake cannot be seen.
 
-SIZES = ((4, 3, 5, 2), (5, 4, 4, 3), (3, 2, 5, 4), (6, 3, 3, 5))  # T, D, H, B
+POINTS = 4
+SIZES = ((4, 3, 5, 2), (5, 4, 4, 3), (30, 2, 5, 4), (31, 3, 3, 5))  # T, D, H, B
 UPSTREAM = (1, 1, 100, 100)
 
 
-def draw_cell(cell: ModuleType, rng: np.random.Generator, number: int) -> tuple[Params, Array, State]:
+def draw_cell(cell: str, rng: np.random.Generator, number: int) -> tuple[Params, Array, State]:
     """Parameters, input and state of a cell."""
     T, D, H, B = SIZES[number]
-    params = {name: rng.normal(0, 0.5, p.shape) for name, p in cell.init(D, H, 0, np.float64).items()}
-    return params, rng.standard_normal((T, D, B)), tuple(rng.uniform(-1, 1, s.shape) for s in cell.zero_state(H, B))
+    params = {name: rng.normal(0, 0.5, p.shape) for name, p in CELLS[cell].init(D, H, 0, np.float64).items()}
+    state = tuple(rng.uniform(-1, 1, s.shape) for s in CELLS[cell].zero_state(H, B))
+    return params, rng.standard_normal((T, D, B)), state
 
 
-def draw_backward(cell: ModuleType, rng: np.random.Generator, number: int) -> tuple[Array, tuple, State]:
+def draw_backward(cell: str, rng: np.random.Generator, number: int) -> tuple[Array, tuple, State]:
     """Upstream gradient, cache, and the gradient of the final state."""
-    h, state, cache = cell.forward(*draw_cell(cell, rng, number))
+    h, state, cache = getattr(model_answer, f"{cell}_forward")(*draw_cell(cell, rng, number))
     size = UPSTREAM[number]
     return size * rng.standard_normal(h.shape), cache, tuple(size * rng.standard_normal(s.shape) for s in state)
 
 
-def draw_softmax(rng: np.random.Generator, number: int) -> tuple[Array, Array, Array]:
-    """Logits, targets, and weights, of which one is zero: a padded token."""
+def draw_step(rng: np.random.Generator, number: int) -> tuple[Params, Array, Array]:
+    """Arguments of a step of the tanh cell."""
+    params, x, (h,) = draw_cell("rnn", rng, number)
+    return params, x[0], h
+
+
+def draw_step_backward(rng: np.random.Generator, number: int) -> tuple[Array, tuple]:
+    """Arguments of the way back through it."""
+    h, cache = model_answer.rnn_step_forward(*draw_step(rng, number))
+    return UPSTREAM[number] * rng.standard_normal(h.shape), cache
+
+
+def draw_softmax(rng: np.random.Generator, number: int) -> tuple[Array, Array]:
+    """Logits and targets, among them the first and the last class."""
     V, N = ((5, 7), (6, 6), (4, 9), (5, 5))[number]
-    weights = rng.uniform(0.5, 1.5, N) / N
+    targets = rng.integers(0, V, N)
+    targets[:2] = 0, V - 1
+    return rng.normal(0, 2, (V, N)), rng.permutation(targets)
+
+
+def draw_padded(rng: np.random.Generator, number: int) -> tuple[Array, Array, Array]:
+    """The same, and weights, of which one is zero: a padded token."""
+    logits, targets = draw_softmax(rng, number)
+    weights = rng.uniform(0.5, 1.5, len(targets)) / len(targets)
     weights[1] = 0
-    return rng.normal(0, 2, (V, N)), rng.integers(0, V, N), weights
+    return logits, targets, weights
 
 
 def draw_grads(rng: np.random.Generator) -> Params:
@@ -246,53 +274,68 @@ def draw_adagrad(rng: np.random.Generator, number: int) -> tuple[Params, Params,
     return {name: rng.standard_normal(g.shape) for name, g in grads.items()}, grads, memory, 0.1 + 0.1 * number
 
 
-def adagrad_step(params: Params, grads: Params, memory: Params, learning_rate: float) -> None:
-    """One step of :class:`minirnn.Adagrad` as a plain function, in place."""
-    optimizer = optim.Adagrad(learning_rate)
-    optimizer.state = memory
-    optimizer.step(params, grads)
+def draw_linear(rng: np.random.Generator, number: int) -> tuple[Array, Array, Array]:
+    """dy (V, N), x (D, N), W (V, D)."""
+    N, V, D, _ = SIZES[number]
+    return rng.standard_normal((V, N)), rng.standard_normal((D, N)), rng.standard_normal((V, D))
 
 
-def draw_model(rng: np.random.Generator, number: int) -> tuple:
-    """A model with tied weights, dropout and padding, and a batch for it."""
-    T, _, H, B = SIZES[number]
-    cell = ("rnn", "gru", "lstm", "rnn")[number]
-    config = ModelConfig(cell, 6, H, layers=2, embedding_size=H, dropout=0.3, tie_weights=True)
-    model = LanguageModel.init(config, rng, np.float64)
-    x, y = rng.integers(0, 6, (2, T, B))
-    lengths = 1 + np.arange(B) % T
-    return model, x, y, model.zero_state(B), int(rng.integers(100)), "mean", lengths
-
-
-def draw_linear(rng: np.random.Generator, number: int) -> tuple:
-    """dy (V, N), and the cache (x (D, N), W (V, D))."""
-    _, V, D, N = SIZES[number]
-    return rng.standard_normal((V, N)), (rng.standard_normal((D, N)), rng.standard_normal((V, D)))
-
-
-def draw_embedding(rng: np.random.Generator, number: int) -> tuple:
-    """dx (T, D, B), and the cache: ids (T, B), of which many are equal, and the shape of the table (V, D)."""
+def draw_embedding(rng: np.random.Generator, number: int) -> tuple[Array, Array, Array]:
+    """dx (T, D, B), ids (T, B), of which many are equal, and the table (V, D)."""
     T, D, _, B = SIZES[number]
-    return rng.standard_normal((T, D, B)), (rng.integers(0, 4, (T, B)), (6, D))
+    return rng.standard_normal((T, D, B)), rng.integers(0, 4, (T, B)), rng.standard_normal((6, D))
 
 
-PROBLEMS: dict[str, tuple] = {  # how the arguments of a call are drawn and, if not all do, how many results count
-    **{f"{name}.forward": (functools.partial(draw_cell, cell), 2) for name, cell in CELLS.items()},
-    **{f"{name}.backward": (functools.partial(draw_backward, cell),) for name, cell in CELLS.items()},
-    "ops.cross_entropy_forward": (draw_softmax, 1),
-    "ops.cross_entropy_backward": (lambda rng, n: (ops.cross_entropy_forward(*draw_softmax(rng, n))[1],),),
-    "ops.linear_backward": (draw_linear,),
-    "ops.embedding_backward": (draw_embedding,),
-    "optim.clip_value": (lambda rng, n: (draw_grads(rng), 1.5),),
-    "optim.clip_norm": (lambda rng, n: (draw_grads(rng), 20.0 if n < 2 else 1.5),),
-    "model.LanguageModel.loss_and_grads": (draw_model,),
+def draw_model(rng: np.random.Generator, number: int) -> tuple[ModelConfig, Params, Array, Array, Array, int]:
+    """A model with tied weights and dropout, a batch for it with padding, and a seed for the dropout."""
+    T, _, H, B = SIZES[number]
+    config = ModelConfig("rnn", 6, H, embedding_size=H, dropout=0.3, tie_weights=True)
+    params = {name: rng.normal(0, 0.5, p.shape) for name, p in LanguageModel.init(config, 0).params.items()}
+    x, y = rng.integers(0, 6, (2, T, B))
+    return config, params, x, y, 1 + np.arange(B) % T, int(rng.integers(100))
+
+
+def ask_model(loss_and_grads: Callable[..., Any], config: ModelConfig, params: Params, *rest: Any) -> Any:
+    """The loss, gradients and final state of a function like the method of :class:`minirnn.LanguageModel`."""
+    x, y, lengths, seed = rest
+    model = LanguageModel(config, params)
+    loss, grads, state = loss_and_grads(model, x, y, model.zero_state(x.shape[1]), rng=seed, lengths=lengths)
+    return loss, grads, state
+
+
+def ask_tied_model(tied_model: Callable[..., Any], config: ModelConfig, params: Params, *rest: Any) -> Any:
+    """The same of a function like the model answer's, with the dropout that the method above draws."""
+    x, y, lengths, seed = rest
+    rng, ones = np.random.default_rng(seed), np.ones((len(x), config.hidden_size, x.shape[1]))
+    masks = [ops.dropout_forward(ones, config.dropout, rng)[0] for _ in range(2)]
+    renamed = {name.removeprefix("rnn0.").replace("embedding", "table"): p for name, p in params.items()}
+    loss, grads, h = tied_model(renamed, x, y, lengths, masks)
+    return loss, {name: grads[short] for name, short in zip(params, renamed, strict=True)}, ((h,),)
+
+
+TARGETS = {
+    **{f"{c}.forward": Target(f"{c}_forward", functools.partial(draw_cell, c), first_two, first_two) for c in CELLS},
+    **{f"{c}.backward": Target(f"{c}_backward", functools.partial(draw_backward, c)) for c in CELLS},
+    "rnn_step_forward": Target("rnn_step_forward", draw_step, first, first),
+    "rnn_step_backward": Target("rnn_step_backward", draw_step_backward),
+    "softmax_cross_entropy": Target("softmax_cross_entropy", draw_softmax),
+    "ops.cross_entropy_forward": Target("softmax_cross_entropy", draw_padded, first, first),
+    "ops.cross_entropy_backward": Target(
+        "softmax_cross_entropy",
+        draw_padded,
+        lambda ours, *args: ours(*args)[1],
+        lambda theirs, *args: theirs(ops.cross_entropy_forward(*args)[1]),
+    ),
+    "ops.linear_backward": Target(
+        "linear_backward",
+        draw_linear,
+        theirs=lambda f, dy, x, W: f(dy, ops.linear_forward(x, W, dy[:, :1])[1]),
+    ),
+    "ops.embedding_backward": Target(
+        "embedding_backward", draw_embedding, theirs=lambda f, dx, *args: f(dx, ops.embedding_forward(*args)[1])
+    ),
+    "optim.clip_value": Target("clip_value", lambda rng, n: (draw_grads(rng), 1.5)),
+    "optim.clip_norm": Target("clip_norm", lambda rng, n: (draw_grads(rng), 20.0 if n < 2 else 1.5)),
+    "adagrad_step": Target("adagrad_step", draw_adagrad),
+    "model.LanguageModel.loss_and_grads": Target("tied_model", draw_model, ask_tied_model, ask_model),
 }
-
-
-def target_of(name: str, *problem: Any) -> Target:
-    """The target of that name. It is looked up at each call, so that a planted mistake is met."""
-    return Target(lambda *args: getattr(*locate(name))(*args), *problem)
-
-
-TARGETS = {name: target_of(name, *problem) for name, problem in PROBLEMS.items()}
-TARGETS["adagrad_step"] = Target(adagrad_step, draw_adagrad)

@@ -9,7 +9,7 @@ from typing import Any
 
 from minirnn.grading.assignment import ComplaintError, Exercise, exercises
 from minirnn.grading.diagnosis import diagnose
-from minirnn.grading.student import Student, StudentError
+from minirnn.grading.student import Here, Student, StudentError
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Result:
         return 0 if self.sentence else self.points
 
 
-def examine(exercise: Exercise, student: Student) -> list[Result]:
+def examine(exercise: Exercise, student: Student | Here) -> list[Result]:
     """Grade one function. Nothing the student's file does raises an exception here."""
     function, found, diagnosis = getattr(student, exercise.name), {}, ""
     rest, traceback = "not judged, because of what else is wrong", ""

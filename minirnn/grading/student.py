@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from minirnn.gradcheck import arrays_of
-from minirnn.grading.worker import HEADER
+from minirnn.grading.worker import HEADER, failure, generators, line_of, run
 
 LARGEST_ANSWER = 1 << 28  # bytes
 
@@ -46,6 +47,44 @@ class Foreign:
 
     def __init__(self, kind: str):
         self.kind = kind
+
+
+class Function:
+    """A function that lives elsewhere: ``f(x)`` calls it, ``f.many([(x,), (y,)])`` calls it several times at once."""
+
+    def __init__(self, many: Callable[[list[tuple]], list[Any]]):
+        self.many = many
+
+    def __call__(self, *args: Any) -> Any:
+        __tracebackhide__ = True  # a teacher's own test shall show the sentence, not this file
+        return self.many([args])[0]
+
+
+class Here:
+    """Functions of this process, behind the same door as a :class:`Student`'s: in a notebook, or in a test."""
+
+    path = Path("here")
+
+    def __init__(self, functions: dict[str, Callable[..., Any]]):
+        self.functions = functions
+
+    def __getattr__(self, name: str) -> Function:
+        return Function(functools.partial(self.calls, name))
+
+    def where(self, name: str) -> str:
+        """The place of a function, for messages."""
+        return f"{Path(self.functions[name].__code__.co_filename).name}, line {line_of(self.functions[name])}, {name}"
+
+    def calls(self, name: str, calls: list[tuple]) -> list[Any]:
+        """What a function answers to each of the calls; StudentError for whatever it raises."""
+        function = self.functions[name]
+        path = function.__code__.co_filename
+        try:
+            answer, arrays = run(function, name, calls, path)
+        except Exception as error:
+            told = failure(error, path, name)
+            raise StudentError(told["error"], told["kind"], told["traceback"]) from error
+        return taken(answer, arrays, calls, self.where(name))
 
 
 class Student:
@@ -100,7 +139,7 @@ class Student:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return functools.partial(self.call, name)
+        return Function(functools.partial(self.calls, name))
 
     def where(self, name: str) -> str:
         """The place of a function, for messages."""
@@ -108,25 +147,19 @@ class Student:
 
     def call(self, name: str, *args: Any) -> Any:
         """Call a function; its result, as numbers, arrays, tuples, lists and dicts, and ``Foreign`` for all else."""
-        __tracebackhide__ = True  # a teacher's own test shall show the sentence, not this file
+        __tracebackhide__ = True
+        return self.calls(name, [args])[0]
+
+    def calls(self, name: str, calls: list[tuple]) -> list[Any]:
+        """Call a function several times, over there in one go."""
+        __tracebackhide__ = True
         if name in self.stopped:
             raise StudentError(self.stopped[name])
         self.start()
         if name not in self.lines:
             raise StudentError(f"{self.path.name} defines no function {name}")
-        answer, arrays = self.exchange((name, args), name)
-        if answer["replaced"]:
-            raise StudentError(
-                f"{self.where(name)}: it puts other arrays into a dict it was given, or takes some out, but the caller "
-                f"has the old ones: write into them, array[...] = new, or make a new dict"
-            )
-        for array, number in zip(arrays_of(args), answer["arguments"], strict=True):
-            if arrays[number].shape != array.shape:
-                raise StudentError(f"{self.where(name)}: it reshapes an argument to {arrays[number].shape}")
-            array[...] = arrays[number]
-        for rng, state in zip((a for a in args if isinstance(a, np.random.Generator)), answer["rngs"], strict=True):
-            rng.bit_generator.state = state
-        return rebuild(answer["result"], arrays)
+        answer, arrays = self.exchange((name, calls), name)
+        return taken(answer, arrays, calls, self.where(name))
 
     def start(self) -> None:
         """Start the process and let it run the file, unless that has been done."""
@@ -238,6 +271,22 @@ def read(pipe: Any, length: int) -> bytes:
             return b""
         data += block
     return data
+
+
+def taken(answer: dict, arrays: list[np.ndarray], calls: list[tuple], where: str) -> list[Any]:
+    """The results of calls, once what they did to their arguments has been done to ours."""
+    if answer["replaced"]:
+        raise StudentError(
+            f"{where}: it puts other arrays into a dict it was given, or takes some out, but the caller has the old "
+            f"ones: write into them, array[...] = new, or make a new dict"
+        )
+    for array, number in zip(arrays_of(calls), answer["arguments"], strict=True):
+        if arrays[number].shape != array.shape:
+            raise StudentError(f"{where}: it reshapes an argument to {arrays[number].shape}")
+        array[...] = arrays[number]
+    for rng, state in zip(generators(calls), answer["rngs"], strict=True):
+        rng.bit_generator.state = state
+    return rebuild(answer["result"], arrays)
 
 
 def rebuild(tree: Any, arrays: list[np.ndarray]) -> Any:

@@ -55,22 +55,28 @@ def main() -> None:
     reply(number, {"lines": {name: line_of(f) for name, f in functions.items()}})
     while True:
         try:
-            number, (name, args) = pickle.load(requests)
+            number, (name, calls) = pickle.load(requests)
         except EOFError:
             return
-        arrays: list[np.ndarray] = []
-        given = arrays_of(args)
         try:
-            check_arguments(functions[name], name, len(args), path)
-            with np.errstate(all="ignore"):
-                result = describe(functions[name](*args), arrays)
-            replaced = {id(array) for array in arrays_of(args)} != {id(array) for array in given}
-            answer = {"result": result, "arguments": [add(a, arrays) for a in given], "replaced": replaced}
-            answer["rngs"] = [rng.bit_generator.state for rng in args if isinstance(rng, np.random.Generator)]
+            answer, arrays = run(functions[name], name, calls, path)
         except BaseException as error:
             reply(number, failure(error, path, name))
         else:
             reply(number, answer, arrays)
+
+
+def run(function: Any, name: str, calls: list[tuple], path: str) -> tuple[dict, list[np.ndarray]]:
+    """Call a function several times: what it answers and leaves in its arguments, described, and all the arrays."""
+    arrays: list[np.ndarray] = []
+    given = arrays_of(calls)
+    check_arguments(function, name, len(calls[0]), path)
+    with np.errstate(all="ignore"):
+        result = describe([function(*args) for args in calls], arrays)
+    replaced = {id(array) for array in arrays_of(calls)} != {id(array) for array in given}
+    answer = {"result": result, "arguments": [add(a, arrays) for a in given], "replaced": replaced}
+    answer["rngs"] = [rng.bit_generator.state for rng in generators(calls)]
+    return answer, arrays
 
 
 class ArgumentsError(Exception):
@@ -108,6 +114,11 @@ def failure(error: BaseException, path: str, name: str) -> dict:
         "kind": type(error).__name__,
         "traceback": "".join(traceback.format_exception(error))[-20_000:],
     }
+
+
+def generators(calls: list[tuple]) -> list[np.random.Generator]:
+    """The generators among the arguments of calls."""
+    return [argument for args in calls for argument in args if isinstance(argument, np.random.Generator)]
 
 
 def line_of(function: Any) -> int:
