@@ -45,23 +45,68 @@ class Central:
     slope: float
     doubt: float  # what two lengths of the step disagree by, and rounding
     jump: float  # of the slope, if there is a kink; else 0
+    coarse: bool  # whether the loss was found to have fewer digits than float64
 
 
-def central_slope(loss_fn: LossFunction, params: Params, name: str, v: Array, eps: float = 1e-4) -> Central:
+def central_slope(
+    loss_fn: LossFunction, params: Params, name: str, v: Array, eps: float = 1e-4, measure_noise: bool = False
+) -> Central:
     """The same slope without complex numbers.
 
     Steps of eps and 2 eps are combined so that the first error term cancels (Richardson, 1911). Over 2 eps a smooth
     function bends twice as much as over eps; at a kink it bends just as much, and that tells them apart.
     """
     e = eps / max(1.0, float(np.linalg.norm(v)))
-    with np.errstate(all="ignore"):  # a step may leave the domain of the function
-        center, right, left, right2, left2 = (
-            float(np.real(loss_fn(copied(params) | {name: params[name] + k * e * v}))) for k in (0, 1, -1, 2, -2)
-        )
+    center, right, left, right2, left2 = loss_along(loss_fn, params, name, v, e * np.array([0, 1, -1, 2, -2]))
+    noise = noise_along(loss_fn, params, name, v) if measure_noise else 0.0
+    with np.errstate(all="ignore"):
         near, far = (right - left) / (2 * e), (right2 - left2) / (4 * e)
-        rounding = 1e-14 * max(map(abs, (center, right2, left2))) / e
+        rounding = max(1e-14 * max(map(abs, (center, right2, left2))), 4 * noise) / e
         jump = abs(2 * (right - 2 * center + left) / e - (right2 - 2 * center + left2) / (2 * e))
-        return Central((4 * near - far) / 3, abs(near - far) + rounding, jump if jump > 4 * rounding else 0.0)
+        jump, coarse = jump if jump > 4 * rounding else 0.0, noise > 1e-12 * abs(center)
+        return Central((4 * near - far) / 3, abs(near - far) + rounding, jump, coarse)
+
+
+def noise_along(loss_fn: LossFunction, params: Params, name: str, v: Array) -> float:
+    """How far the loss jitters: what is left of it, on a short line along v, when a cubic is taken away.
+
+    That is 1e-16 of the loss or so, and 1e-7 where something is computed in float32.
+    """
+    spacing = float(np.spacing(np.abs(params[name][v != 0]).max(initial=0).astype(np.float32)))
+    t = np.random.default_rng(0).uniform(-1, 1, 12)  # irregular, or rounding might keep in step with it
+    values = loss_along(loss_fn, params, name, v, t * max(1e-5, 4 * spacing) / max(1.0, float(np.linalg.norm(v))))
+    if not np.isfinite(values).all():
+        return 0.0
+    cubic = np.polynomial.Polynomial.fit(t, values - values[0], 3)
+    return float(np.abs(values - values[0] - cubic(t)).max())
+
+
+def loss_along(loss_fn: LossFunction, params: Params, name: str, v: Array, steps: Array) -> Array:
+    """The loss at ``params[name] + s * v``, for each of the steps s."""
+    with np.errstate(all="ignore"):  # a step may leave the domain of the function
+        return np.array([float(np.real(loss_fn(copied(params) | {name: params[name] + s * v}))) for s in steps])
+
+
+def distrust_of_complex_step(loss_fn: LossFunction, params: Params, directions: Params) -> str:
+    """The reason not to use the complex step, empty if there is none: it must agree with central differences."""
+    for name, v in directions.items():
+        try:
+            exact = complex_slope(loss_fn, params, name, v)
+        except ValueError as error:
+            return str(error).removesuffix("; use numerical_gradient")
+
+        def differ(witness: Central, exact: float = exact) -> bool:
+            return abs(exact - witness.slope) > 1e-9 * abs(witness.slope) + 2 * (witness.doubt + witness.jump)
+
+        witness = central_slope(loss_fn, params, name, v)
+        if not witness.doubt < 1e-3 * abs(witness.slope):  # the step is too large for it, or leaves its domain
+            witness = central_slope(loss_fn, params, name, v, 1e-7)
+        if differ(witness) and differ(central_slope(loss_fn, params, name, v, measure_noise=True)):
+            return (
+                f"the complex step says {exact:.9g} along a direction of {name} and central differences "
+                f"{witness.slope:.9g}: the function loses the imaginary part, as np.abs, .real or a comparison do"
+            )
+    return ""
 
 
 def complex_step_gradient(loss_fn: LossFunction, params: Params, h: float = 1e-30) -> Params:
@@ -101,6 +146,16 @@ def entry_by_entry(slope: Slope, params: Params) -> Params:
         for i in np.ndindex(g.shape):
             g[i] = slope(name, unit(g.shape, i))
     return gradient
+
+
+def check_loss(loss_fn: LossFunction, params: Params) -> None:
+    """Raise ValueError unless the loss is a finite scalar, and the same when it is asked again."""
+    first, second = (loss_fn(copied(params)) for _ in range(2))
+    if not isinstance(first, np.ndarray | np.generic | float | int) or np.shape(first) or not np.isfinite(first):
+        got = f"{type(first).__name__} {first!r:.60}"
+        raise ValueError(f"the loss must be a finite scalar, got {got}")
+    if first != second:
+        raise ValueError(f"the loss must be the same for the same parameters, got {first} and {second}; fix its seeds")
 
 
 def check_float64(params: Params) -> None:

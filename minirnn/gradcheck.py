@@ -1,48 +1,119 @@
 """Is this gradient right? A check of anybody's hand-written backward pass, which says what is wrong.
 
-The truth comes from :mod:`minirnn.derivatives`: the complex step, or central differences where complex numbers do not
-pass. A function that takes ``.real`` somewhere loses its complex derivative without a word, so the two are compared
-before the complex step is believed; and since at a kink they contradict each other, nobody is accused there.
-
 A gradient of n entries need not cost n evaluations. Along one random direction v the slope of f is
 ``(gradient * v).sum()``: a few evaluations for a whole parameter, and a wrong gradient has no reason to be wrong only
-across v. The single entries are asked when something is known to be wrong, to say which.
+across v. That is the check, :func:`check_direction`; all the rest of this file is about what to say when it fails.
+The single entries are asked then, to say which are wrong.
+
+The truth comes from :mod:`minirnn.derivatives`: the complex step, or central differences where complex numbers do not
+pass. A function that takes ``.real`` somewhere loses its complex derivative without a word, so the two are compared
+before the complex step is believed; and since at a kink they contradict each other, and in float32 neither is exact,
+nobody is accused there.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minirnn import derivatives
 from minirnn.checks import Array, Params, Rng
-from minirnn.derivatives import (
-    LossFunction,
-    Slope,
-    central_slope,
-    check_float64,
-    complex_slope,
-    complex_step_gradient,
-    copied,
-    entry_by_entry,
-    numerical_gradient,
-    unit,
-)
+from minirnn.derivatives import LossFunction, complex_step_gradient, copied, numerical_gradient, unit
+from minirnn.plots import plot_error_vs_eps
 
-__all__ = [
-    "Finding",
-    "GradientReport",
-    "assert_gradients",
-    "check_gradients",
-    "check_layer",
-    "complex_step_gradient",
-    "numerical_gradient",
-    "plot_error_vs_eps",
-]
+__all__ = ["Finding", "GradientReport", "assert_gradients", "check_gradients", "check_layer"]
+__all__ += ["complex_step_gradient", "numerical_gradient", "plot_error_vs_eps"]
 
+Gradients = Params | Callable[[Params], Params]
 ENTRIES = 1000  # of a larger parameter only a sample of the entries is looked at
-PRECISION = "it is right to seven digits or so: something is computed in float32, or by a numerical derivative"
+PRECISION = "it is right to six digits or so: something is computed in float32, or by a numerical derivative"
+
+
+# --- the check --------------------------------------------------------------------------------------
+
+
+def check_gradients(
+    loss_fn: LossFunction, params: Params, grads: Gradients, tolerance: float = 1e-10, rng: Rng = 0
+) -> "GradientReport":
+    """Hold hand-written gradients against numerical ones.
+
+    Parameters
+    ----------
+    loss_fn : function
+        Takes a dict like ``params`` and returns the scalar whose gradients are claimed.
+    params : dict of float64 arrays
+        Any arrays the function depends on: weights, but an input or a state just as well. They are not changed.
+    grads : dict of arrays, or function
+        The claimed gradient of each. A function that computes them from ``params`` is asked at a second point too, and
+        the report says if a gradient is wrong by a sign, a factor or a transposition at both.
+    tolerance : float
+        Largest error that passes, relative to the parameter's largest gradient entry. By central differences, which are
+        used where complex numbers do not pass, it is at least 1e-6.
+    rng : Generator or int
+        Draws one direction for each parameter, and the second point.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not float64, names do not fit, the loss is no finite scalar, or is not the same twice.
+    """
+    given = claimed(loss_fn, params, grads)
+    rng = np.random.default_rng(rng)
+    directions = {name: rng.choice([-1, 1], p.shape) * rng.uniform(0.5, 1.5, p.shape) for name, p in params.items()}
+    second = {name: p + rng.normal(0, 0.1, p.shape) for name, p in params.items()}
+    sizes = [
+        float(np.abs(g[np.isfinite(g)]).max(initial=0)) for name, g in given.items() if not misfit(g, params[name])
+    ]
+    floor = 1e-5 * max(sizes, default=0) + 1e-300
+    reason = derivatives.distrust_of_complex_step(loss_fn, params, directions)
+    truth = Truth(loss_fn, params, bool(reason), max(tolerance, 1e-6) if reason else tolerance, floor)
+    findings = [check_direction(truth, name, given[name], v) for name, v in directions.items()]
+    if callable(grads):
+        findings = [explain(finding, grads, truth, replace(truth, params=second)) for finding in findings]
+    return GradientReport(tuple(findings), f"central differences, because {reason}" if reason else "the complex step")
+
+
+def check_direction(truth: "Truth", name: str, g: Any, v: Array) -> "Finding":
+    """The check itself: along v, the slope of the loss must be ``(g * v).sum()``."""
+    if getattr(g, "dtype", None) == np.float32 and truth.witness(name, v).coarse:
+        g = g.astype(np.float64)  # the loss is no better
+    if fault := misfit(g, truth.params[name]):
+        return Finding(name, "WRONG", fault)
+    if np.isfinite(g).all():
+        error = float(abs((g * v).sum() - truth.slope(name, v)) / max(np.abs(g).max(initial=0), truth.floor))
+        if error <= truth.tolerance:
+            return Finding(name, "ok", f"relative error {error:.1e} along a random direction", error)
+    return compare_entries(truth, name, g, v)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The slopes of a loss at one point, and how closely a gradient has to agree."""
+
+    loss_fn: LossFunction
+    params: Params
+    central: bool  # by central differences, not by the complex step
+    tolerance: float
+    floor: float  # a gradient that should be zero is rounding, 1e-16 of the others: measured against this, not itself
+
+    def slope(self, name: str, v: Array) -> float:
+        if self.central:
+            return derivatives.central_slope(self.loss_fn, self.params, name, v).slope
+        return derivatives.complex_slope(self.loss_fn, self.params, name, v)
+
+    def witness(self, name: str, v: Array) -> derivatives.Central:
+        """A second opinion, which knows its own limits."""
+        return derivatives.central_slope(self.loss_fn, self.params, name, v, measure_noise=True)
+
+
+def assert_gradients(
+    loss_fn: LossFunction, params: Params, grads: Gradients, tolerance: float = 1e-10, rng: Rng = 0
+) -> None:
+    """:func:`check_gradients` for a test: AssertionError with the whole report unless everything is right."""
+    report = check_gradients(loss_fn, params, grads, tolerance, rng)
+    if not report.ok:
+        raise AssertionError(f"\n{report}")
 
 
 # --- reports ----------------------------------------------------------------------------------------
@@ -50,12 +121,17 @@ PRECISION = "it is right to seven digits or so: something is computed in float32
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of a report: a parameter's gradient or another property, and what was found."""
+    """One line of a report: a parameter's gradient or another property, and what was found.
+
+    The error of a parameter that passes is the difference of the two slopes along the random direction, relative to its
+    largest gradient entry. Where the single entries were looked at, it is their largest difference, relative to the
+    largest entry of either gradient.
+    """
 
     name: str
-    verdict: str  # "ok", "WRONG", or "inconclusive": at a kink there is no derivative, and nobody is wrong
+    verdict: str  # "ok", "WRONG", or "inconclusive": where nobody can tell, nobody is wrong
     sentence: str
-    error: float = np.nan  # largest difference, relative to the largest entry of either gradient
+    error: float = np.nan
     index: tuple[int, ...] | None = None  # the worst entry, where single entries were looked at
     given: float = np.nan  # the gradient that was to be checked, there
     expected: float = np.nan  # the numerical one, there
@@ -88,91 +164,7 @@ class GradientReport:
         return "\n".join([*map(str, self.findings), f"{len(right)} of {len(self.findings)} pass, by {self.method}"])
 
 
-# --- checks -----------------------------------------------------------------------------------------
-
-
-def check_gradients(
-    loss_fn: LossFunction,
-    params: Params,
-    grads: Params | Callable[[Params], Params],
-    tolerance: float = 1e-10,
-    rng: Rng = 0,
-) -> GradientReport:
-    """Hold hand-written gradients against numerical ones.
-
-    Parameters
-    ----------
-    loss_fn : function
-        Takes a dict like ``params`` and returns the scalar whose gradients are claimed.
-    params : dict of float64 arrays
-        Any arrays the function depends on: weights, but an input or a state just as well. They are not changed.
-    grads : dict of arrays, or function
-        The claimed gradient of each. A function that computes them from ``params`` is asked at a second point too, and
-        the report says if a gradient is wrong by a sign, a factor or a transposition at both.
-    tolerance : float
-        Largest relative error that passes: the largest difference in a parameter over its largest gradient entry.
-        By central differences, which are used where complex numbers do not pass, it is at least 1e-6.
-    rng : Generator or int
-        Draws one direction for each parameter, and the second point.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is not float64, names do not fit, the loss is no finite scalar, or is not the same twice.
-    """
-    check_float64(params)
-    check_loss(loss_fn, params)
-    rng = np.random.default_rng(rng)
-    given = grads(copied(params)) if callable(grads) else grads
-    if not isinstance(given, dict):
-        raise ValueError(f"grads must be a dict of arrays, or a function that returns one, got {type(given).__name__}")
-    if given.keys() != params.keys():
-        differ = sorted(params.keys() ^ given.keys())
-        raise ValueError(f"params and grads must have the same names, these differ: {differ}")
-    directions = {name: rng.choice([-1, 1], p.shape) * rng.uniform(0.5, 1.5, p.shape) for name, p in params.items()}
-    second = {name: p + rng.normal(0, 0.1, p.shape) for name, p in params.items()}
-    reason = distrust_of_complex_step(loss_fn, params, directions)
-    tolerance = max(tolerance, 1e-6) if reason else tolerance
-
-    def slope_at(point: Params) -> Slope:
-        if reason:
-            return lambda name, v: central_slope(loss_fn, point, name, v).slope
-        return lambda name, v: complex_slope(loss_fn, point, name, v)
-
-    # A gradient that should be zero comes out as rounding, 1e-16 of the others: measured against those, not itself.
-    fitting = [g[np.isfinite(g)] for name, g in given.items() if not misfit(g, params[name])]
-    floor = max([1e-300, *(1e-5 * float(np.abs(g).max(initial=0)) for g in fitting)])
-
-    def check_one(name: str, g: Array) -> Finding:
-        if fault := misfit(g, params[name]):
-            return Finding(name, "WRONG", fault)
-        v, slope = directions[name], slope_at(params)
-        finite = np.isfinite(g).all()
-        error = float(abs((g * v).sum() - slope(name, v)) / max(np.abs(g).max(initial=0), floor)) if finite else np.inf
-        if error <= tolerance:
-            return Finding(name, "ok", f"relative error {error:.1e} along a random direction", error)
-        finding = compare_entries(slope, not reason, loss_fn, params, name, g, v, tolerance, floor)
-        if finding.verdict == "WRONG" and callable(grads) and g.size <= ENTRIES:
-            points = (params, second)
-            pairs = [(grads(copied(p))[name], entry_by_entry(slope_at(p), {name: p[name]})[name]) for p in points]
-            finding = replace(finding, sentence=f"{finding.sentence}; {looks_like(pairs)}")
-        return finding
-
-    findings = tuple(check_one(name, given[name]) for name in params)
-    return GradientReport(findings, f"central differences, because {reason}" if reason else "the complex step")
-
-
-def assert_gradients(
-    loss_fn: LossFunction,
-    params: Params,
-    grads: Params | Callable[[Params], Params],
-    tolerance: float = 1e-10,
-    rng: Rng = 0,
-) -> None:
-    """:func:`check_gradients` for a test: AssertionError with the whole report unless everything is right."""
-    report = check_gradients(loss_fn, params, grads, tolerance, rng)
-    if not report.ok:
-        raise AssertionError(f"\n{report}")
+# --- a layer ----------------------------------------------------------------------------------------
 
 
 def check_layer(
@@ -199,7 +191,7 @@ def check_layer(
     tolerance, rng
         As in :func:`check_gradients`, which also says what is raised.
     """
-    check_float64(inputs)
+    derivatives.check_float64(inputs)
     rng = np.random.default_rng(rng)
     fresh = copied(inputs)
     answer = forward(*fresh.values())
@@ -211,23 +203,16 @@ def check_layer(
     a, b = (tuple(rng.standard_normal(np.shape(o)) for o in (out if several else (out,))) for _ in range(2))
 
     def ask(dout: tuple[Array, ...], cache: Any) -> Params:
-        answer = backward(dout if several else dout[0], cache)
-        if isinstance(answer, dict):
-            return answer
-        answer = (answer,) if isinstance(answer, np.ndarray | np.generic) else answer
-        if not isinstance(answer, tuple | list) or len(answer) != len(inputs):
-            got = f"{len(answer)} of them" if isinstance(answer, tuple | list) else type(answer).__name__
-            raise ValueError(f"backward must return the gradients of {', '.join(inputs)}, got {got}")
-        return dict(zip(inputs, answer, strict=True))
+        return by_name(backward(dout if several else dout[0], cache), inputs)
+
+    def ask_afresh(dout: tuple[Array, ...], p: Params) -> Params:
+        return ask(leaves(dout), forward(*copied(p).values())[1])
 
     def loss(p: Params) -> Any:
         out, _ = forward(*p.values())
         return sum((o * da).sum() for o, da in zip(out if several else (out,), a, strict=True))
 
-    def grads(p: Params) -> Params:
-        return ask(leaves(a), forward(*p.values())[1])
-
-    report = check_gradients(loss, inputs, grads, tolerance, rng)
+    report = check_gradients(loss, inputs, lambda p: ask_afresh(a, p), tolerance, rng)
     dout, before = leaves(a), leaves(cache)
     first = leaves(ask(dout, cache))
     facts = [
@@ -236,102 +221,83 @@ def check_layer(
         ("pure cache", same(cache, before), "backward changes the cache in place: copy first"),
         ("repeatable", same(ask(leaves(a), cache), first), "asked twice, backward gives two answers"),
     ]
-    scaled, once = (ask(tuple(c * da for da in leaves(b)), forward(*copied(inputs).values())[1]) for c in (1e4, 1.0))
-    pairs = [(g, once[n]) for n, g in scaled.items() if n in inputs and not misfit(g, inputs[n]) and n in once]
-    pairs = [(g, o) for g, o in pairs if not misfit(o, g) and np.isfinite(g).all() and np.isfinite(o).all()]
-    if pairs:
-        largest = max(float(np.abs(g).max(initial=0)) for g, _ in pairs)
-        linear = all(
-            np.allclose(g, 1e4 * o, rtol=0, atol=1e-9 * np.abs(g).max(initial=0) + 1e-13 * largest) for g, o in pairs
-        )
+    once, scaled = (ask_afresh(tuple(np.array(c * db) for db in b), inputs) for c in (1.0, 1e4))
+    fit = [
+        n for n in inputs if all(not misfit(g.get(n), inputs[n]) and np.isfinite(g[n]).all() for g in (once, scaled))
+    ]
+    sizes = {n: float(np.abs(scaled[n]).max(initial=0)) for n in fit}
+    if sizes:  # what float32 rounds is none of this: the gradients themselves are held to more digits above
+        slack = {n: 1e-5 * size + 1e-6 * max(sizes.values()) for n, size in sizes.items()}
+        linear = all((np.abs(scaled[n] - 1e4 * once[n]) <= slack[n]).all() for n in sizes)
         facts.append(("linear", linear, "backward(1e4 dout) is not 1e4 backward(dout): is something clipped?"))
-    return GradientReport(
-        report.findings + tuple(Finding(name, *(("ok", "") if ok else ("WRONG", bad))) for name, ok, bad in facts),
-        report.method,
-    )
+    extra = (Finding(name, "ok", "") if ok else Finding(name, "WRONG", bad) for name, ok, bad in facts)
+    return GradientReport((*report.findings, *extra), report.method)
 
 
-def plot_error_vs_eps(loss_fn: LossFunction, params: Params, path: str | Path) -> None:
-    """Draw how wrong both numerical derivatives are for steps from 1e-1 to 1e-16, along a random direction.
-
-    Central differences fall, then rise as subtraction destroys digits; the complex step reaches the last digit and
-    stays there, which is why its step with h = 1e-30 serves as the truth. The ending of ``path`` says the format.
-    """
-    from minirnn.plots import plot_step_errors
-
-    check_float64(params)
-    check_loss(loss_fn, params)
-    name = max(params, key=lambda name: params[name].size)
-    v = np.random.default_rng(0).standard_normal(params[name].shape)
-    v /= np.linalg.norm(v)
-    if reason := distrust_of_complex_step(loss_fn, params, {name: v}):
-        raise ValueError(f"there is no truth to compare with: {reason}")
-    steps = np.logspace(-1, -16, 46)
-    truth = complex_slope(loss_fn, params, name, v)
-    if truth == 0:
-        raise ValueError(f"the loss does not depend on {name}: there is no relative error to draw")
-    complex_errors = [abs(complex_slope(loss_fn, params, name, v, h) - truth) for h in steps]
-    ends = [[float(loss_fn(copied(params) | {name: params[name] + s * e * v})) for s in (1, -1)] for e in steps]
-    central_errors = [abs((above - below) / (2 * e) - truth) for e, (above, below) in zip(steps, ends, strict=True)]
-    plot_step_errors(steps, np.array(central_errors) / abs(truth), np.array(complex_errors) / abs(truth), path)
+def by_name(answer: Any, inputs: Params) -> Params:
+    """The gradients that a backward pass returned, as a dict with the names of the inputs."""
+    if isinstance(answer, dict):
+        return answer
+    answer = (answer,) if isinstance(answer, np.ndarray | np.generic) else answer
+    if not isinstance(answer, tuple | list) or len(answer) != len(inputs):
+        got = f"{len(answer)} of them" if isinstance(answer, tuple | list) else type(answer).__name__
+        raise ValueError(f"backward must return the gradients of {', '.join(inputs)}, got {got}")
+    return dict(zip(inputs, answer, strict=True))
 
 
-# --- what the checks are made of --------------------------------------------------------------------
+# --- who is accused, and of what ----------------------------------------------------------------------
 
 
-def compare_entries(
-    slope: Slope,
-    exact: bool,
-    loss_fn: LossFunction,
-    params: Params,
-    name: str,
-    g: Array,
-    v: Array,
-    tolerance: float,
-    floor: float,
-) -> Finding:
-    """Find the entries of a gradient that make it wrong along v, and describe the worst; ``exact``: by complex step."""
+def compare_entries(truth: Truth, name: str, g: Array, v: Array) -> Finding:
+    """Find the entries of a gradient that make it wrong along v, and describe the worst."""
     indices = list(np.ndindex(g.shape))
     if g.size > ENTRIES:
         sample = np.random.default_rng(0).choice(g.size, 100, replace=False)
-        indices = [indices[i] for i in sorted({bisect(slope, name, g, v), *sample.tolist()})]
-    expected = {i: slope(name, unit(g.shape, i)) for i in indices}
+        indices = [indices[i] for i in sorted({bisect(truth, name, g, v), *sample.tolist()})]
+    expected = {i: truth.slope(name, unit(g.shape, i)) for i in indices}
     difference = {i: float(np.nan_to_num(abs(g[i] - e), nan=np.inf)) for i, e in expected.items()}
-    scale = max(float(np.abs(g[np.isfinite(g)]).max(initial=0)), *map(abs, expected.values()), floor)
-    wrong = sorted((i for i in indices if difference[i] > tolerance * scale), key=lambda i: -difference[i])
-    count, spared, why = len(wrong), None, ""
-    for i in wrong[:100]:
-        # Nobody is accused by one witness alone where another speaks for him.
-        witness = central_slope(loss_fn, params, name, unit(g.shape, i))
-        off = abs(g[i] - witness.slope)
-        if witness.jump > 1e-4 * scale and off <= 2 * witness.jump:
-            why = why or "it lies at a kink, where there is no derivative: take another point"
-        elif not exact and off <= 2 * witness.doubt:
-            why = why or "rounding is too large to tell: take a smaller loss, or let complex numbers pass"
-        elif exact and difference[i] < 1e-6 * scale and off <= 2 * witness.doubt + 1e-9 * scale:
-            why = why or f"{PRECISION}, or a small part of the loss loses the imaginary part"
-        else:
-            looked_at = f"{len(indices)} entries{' looked at' if g.size > ENTRIES else ''}"
-            values = f"given {g[i]:.9g}, expected {expected[i]:.9g}"
-            sentence = f"{count} of {looked_at} differ, worst at {name}{list(i)}: {values}"
-            return Finding(name, "WRONG", sentence, difference[i] / scale, i, float(g[i]), expected[i], count)
-        count, spared = count - 1, spared or i
-    if spared:
-        sentence = f"{len(wrong)} of {len(indices)} entries cannot be judged, {name}{list(spared)} for one: {why}"
-        return Finding(
-            name, "inconclusive", sentence, difference[spared] / scale, spared, float(g[spared]), expected[spared]
-        )
+    scale = max(float(np.abs(g[np.isfinite(g)]).max(initial=0)), *map(abs, expected.values()), truth.floor)
+    suspects = sorted((i for i in indices if difference[i] > truth.tolerance * scale), key=lambda i: -difference[i])
+    excuses: dict[tuple[int, ...], str] = {}
+    for i in suspects[:100]:
+        witness = truth.witness(name, unit(g.shape, i))
+        if excuse := excuse_for(witness, float(g[i]), expected[i], scale, truth.central):
+            excuses[i] = excuse
+            continue
+        count = len(suspects) - len(excuses)
+        looked_at = f"{len(indices)} entries{' looked at' if g.size > ENTRIES else ''}"
+        values = f"given {g[i]:.9g}, expected {expected[i]:.9g}"
+        sentence = f"{count} of {looked_at} differ, worst at {name}{list(i)}: {values}"
+        return Finding(name, "WRONG", sentence, difference[i] / scale, i, float(g[i]), expected[i], count)
+    if excuses:
+        i, why = next(iter(excuses.items()))
+        sentence = f"{len(suspects)} of {len(indices)} entries cannot be judged, {name}{list(i)} for one: {why}"
+        return Finding(name, "inconclusive", sentence, difference[i] / scale, i, float(g[i]), expected[i])
     error = max(difference.values()) / scale
     return Finding(name, "ok", f"relative error {error:.1e}, entry by entry", error)
 
 
-def bisect(slope: Slope, name: str, g: Array, v: Array) -> int:
+def excuse_for(witness: derivatives.Central, given: float, expected: float, scale: float, central: bool) -> str:
+    """Why an entry that differs is not accused, or "": one witness is not enough where another speaks for it."""
+    off = abs(given - witness.slope)
+    if witness.jump > 1e-4 * scale and off <= 2 * witness.jump:
+        return "it lies at a kink, where there is no derivative: take another point"
+    if witness.coarse and off <= 2 * witness.doubt:
+        return "the loss itself has too few digits: is something in it computed in float32, or do large numbers cancel?"
+    if central and off <= 2 * witness.doubt:
+        return "rounding is too large to tell: take a smaller loss, or let complex numbers pass"
+    if not central and abs(given - expected) < 1e-6 * scale and off <= 2 * witness.doubt + 1e-9 * scale:
+        return f"{PRECISION}, or a small part of the loss loses the imaginary part"
+    return ""
+
+
+def bisect(truth: Truth, name: str, g: Array, v: Array) -> int:
     """Find one wrong entry among very many: always keep the half along which the slopes differ more."""
 
     def differ(i: int, j: int) -> float:
         part = np.zeros_like(v)
         part.reshape(-1)[i:j] = v.reshape(-1)[i:j]
-        return float(np.nan_to_num(abs((g * part).sum() - slope(name, part)), nan=np.inf))
+        return float(np.nan_to_num(abs((g * part).sum() - truth.slope(name, part)), nan=np.inf))
 
     low, high = 0, g.size
     while high - low > 1:
@@ -340,60 +306,45 @@ def bisect(slope: Slope, name: str, g: Array, v: Array) -> int:
     return low
 
 
-def distrust_of_complex_step(loss_fn: LossFunction, params: Params, directions: Params) -> str:
-    """The reason not to use the complex step, empty if there is none: it must agree with central differences."""
-    for name, v in directions.items():
-        try:
-            exact = complex_slope(loss_fn, params, name, v)
-        except ValueError as error:
-            return str(error).removesuffix("; use numerical_gradient")
-        witness = central_slope(loss_fn, params, name, v)
-        if not witness.doubt < 1e-3 * abs(
-            witness.slope
-        ):  # the step is too large for this function, or leaves its domain
-            witness = central_slope(loss_fn, params, name, v, 1e-7)
-        if abs(exact - witness.slope) > 1e-9 * abs(witness.slope) + 2 * (witness.doubt + witness.jump):
-            return (
-                f"the complex step says {exact:.9g} along a direction of {name} and central differences "
-                f"{witness.slope:.9g}: the function loses the imaginary part, as np.abs, .real or a comparison do"
-            )
-    return ""
+def explain(finding: Finding, grads: Callable[[Params], Params], *points: Truth) -> Finding:
+    """Name the mistake if the wrong gradient is, at both points alike, a simple function of the true one."""
+    name = finding.name
+    if finding.verdict != "WRONG" or finding.index is None or points[0].params[name].size > ENTRIES:
+        return finding
+    given = [grads(copied(truth.params))[name] for truth in points]
+    true = [derivatives.entry_by_entry(truth.slope, {name: truth.params[name]})[name] for truth in points]
+    factor = float((given[0] * true[0]).sum() / ((true[0] ** 2).sum() or np.nan))
+    relations: dict[str, Callable[[Array], Array]] = {
+        "it is zero everywhere: nothing was added to it": lambda e: 0 * e,
+        PRECISION: lambda e: e,
+        "it has the wrong sign": lambda e: -e,
+        "it is the transpose of the true gradient": lambda e: e.T,
+        f"it is {factor:.6g} times the true gradient": lambda e: factor * e,
+    }
+
+    def alike(g: Array, e: Array) -> bool:
+        return g.shape == e.shape and bool((np.abs(g - e) <= 1e-5 * np.abs(e).max()).all())
+
+    fitting = [words for words, f in relations.items() if all(alike(g, f(e)) for g, e in zip(given, true, strict=True))]
+    if not any(e.any() for e in true):
+        fitting = ["the loss does not depend on it"]
+    return replace(finding, sentence=f"{finding.sentence}; {[*fitting, 'unknown mistake'][0]}")
 
 
-def looks_like(pairs: list[tuple[Array, Array]]) -> str:
-    """Name the mistake if the given gradient is, at two points alike, a simple function of the expected one."""
-    given, expected = zip(*pairs, strict=True)
-
-    def are(others: Any) -> bool:
-        return all(
-            g.shape == o.shape and np.isfinite(g).all() and np.allclose(g, o, rtol=0, atol=1e-6 * np.abs(o).max())
-            for g, o in zip(given, others, strict=True)
-        )
-
-    if all(not g.any() for g in given):
-        return "it is zero everywhere: nothing was added to it"
-    if all(not e.any() for e in expected):
-        return "the loss does not depend on it"
-    if are(expected):
-        return PRECISION
-    if are([-e for e in expected]):
-        return "it has the wrong sign"
-    if are([e.T for e in expected]):
-        return "it is the transpose of the true gradient"
-    factor = float((given[0] * expected[0]).sum() / (expected[0] ** 2).sum()) if expected[0].any() else np.nan
-    if are([factor * e for e in expected]):
-        return f"it is {factor:.6g} times the true gradient"
-    return "unknown mistake"
+# --- what can be checked at all -----------------------------------------------------------------------
 
 
-def check_loss(loss_fn: LossFunction, params: Params) -> None:
-    """Raise ValueError unless the loss is a finite scalar, and the same when it is asked again."""
-    first, second = (loss_fn(copied(params)) for _ in range(2))
-    if not isinstance(first, np.ndarray | np.generic | float | int) or np.shape(first) or not np.isfinite(first):
-        got = f"{type(first).__name__} {first!r:.60}"
-        raise ValueError(f"the loss must be a finite scalar, got {got}")
-    if first != second:
-        raise ValueError(f"the loss must be the same for the same parameters, got {first} and {second}; fix its seeds")
+def claimed(loss_fn: LossFunction, params: Params, grads: Gradients) -> Params:
+    """The claimed gradients; ValueError if they, the parameters or the loss are nothing that can be checked."""
+    derivatives.check_float64(params)
+    derivatives.check_loss(loss_fn, params)
+    given = grads(copied(params)) if callable(grads) else grads
+    if not isinstance(given, dict):
+        raise ValueError(f"grads must be a dict of arrays, or a function that returns one, got {type(given).__name__}")
+    if given.keys() != params.keys():
+        differ = sorted(params.keys() ^ given.keys())
+        raise ValueError(f"params and grads must have the same names, these differ: {differ}")
+    return given
 
 
 def misfit(g: Any, p: Array) -> str:

@@ -5,6 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
+from minirnn.checks import Params
+from minirnn.derivatives import (
+    LossFunction,
+    check_float64,
+    check_loss,
+    complex_slope,
+    distrust_of_complex_step,
+    loss_along,
+)
+
 
 def plot_losses(history: Sequence[Mapping[str, float]], path: str | Path, unit: str, vocab_size: int) -> None:
     """Draw the loss over the steps of training.
@@ -58,15 +68,34 @@ def plot_confusion(counts: np.ndarray, names: Sequence[str], path: str | Path) -
     figure.savefig(path, dpi=150)
 
 
-def plot_step_errors(steps: np.ndarray, central: np.ndarray, complex_step: np.ndarray, path: str | Path) -> None:
-    """Draw the relative errors of central differences and the complex step over the length of their step."""
+def plot_error_vs_eps(loss_fn: LossFunction, params: Params, path: str | Path) -> None:
+    """Draw how wrong both numerical derivatives are for steps from 1e-1 to 1e-16, along a random direction.
+
+    Central differences fall, then rise as subtraction destroys digits; the complex step reaches the last digit and
+    stays there, which is why its step with h = 1e-30 serves as the truth. The ending of ``path`` says the format.
+    """
     from matplotlib.figure import Figure
+
+    check_float64(params)
+    check_loss(loss_fn, params)
+    name = max(params, key=lambda name: params[name].size)
+    v = np.random.default_rng(0).standard_normal(params[name].shape)
+    v /= np.linalg.norm(v)
+    if reason := distrust_of_complex_step(loss_fn, params, {name: v}):
+        raise ValueError(f"there is no truth to compare with: {reason}")
+    truth = complex_slope(loss_fn, params, name, v)
+    if truth == 0:
+        raise ValueError(f"the loss does not depend on {name}: there is no relative error to draw")
+    steps = np.logspace(-1, -16, 46)
+    ends = loss_along(loss_fn, params, name, v, np.concatenate([steps, -steps]))
+    central = (ends[: len(steps)] - ends[len(steps) :]) / (2 * steps)
+    exact = np.array([complex_slope(loss_fn, params, name, v, h) for h in steps])
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     smallest = np.finfo(np.float64).eps
-    for errors, label in ((central, "central differences"), (complex_step, "complex step")):
-        axes.loglog(steps, np.maximum(errors, smallest / 4), marker=".", label=label)
+    for slopes, label in ((central, "central differences"), (exact, "complex step")):
+        axes.loglog(steps, np.maximum(abs(slopes / truth - 1), smallest / 4), marker=".", label=label)
     axes.axhline(smallest, color="0.6", linestyle=":", label="spacing of float64 numbers")
     axes.set(title="Error of a numerical derivative", xlabel="length of the step", ylabel="relative error")
     axes.invert_xaxis()
