@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--data-path", "--data_path", metavar="DIR", type=PATH, help="folder of ptb.train.txt and so on; else "
         "MINIRNN_DATA")  # fmt: skip
-    add("--model", metavar="NAME", type=one_of(*MODELS), default="small", help="small, medium or large as published, or "
+    add("--model", metavar="NAME", type=one_of(*MODELS), default="small", help="small, medium, large as published, or "
         "tanh, a vanilla RNN of the size of small (small)")  # fmt: skip
     add("--epochs", metavar="N", type=whole(1), default=argparse.SUPPRESS, help="passes through the text")
     add("--out", metavar="DIR", type=PATH, help="folder of the run (runs/ptb-MODEL)")

@@ -232,18 +232,24 @@ class Run:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Take Ctrl-C as a request, and draw the loss curve however training ends."""
+        """Take Ctrl-C as a request, and draw the loss curve in the end, also when training has diverged."""
         try:
             with catch_interrupt() as self.interrupted:
                 yield
+        except FloatingPointError:
+            self.draw()
+            raise
         except BrokenPipeError:  # whoever closed the pipe that the progress goes to has stopped the run
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             print(f"{self.folder}: nobody reads the output any more: stopped; --resume goes on", file=sys.stderr)
             raise SystemExit(130) from None
-        finally:
-            if self.history:
-                with writing(self.folder / "loss.png"):
-                    plot_losses(self.history, self.folder / "loss.png", self.vocab.unit, len(self.vocab))
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw the loss curve, once there is something to draw."""
+        if self.history:
+            with writing(self.folder / "loss.png"):
+                plot_losses(self.history, self.folder / "loss.png", self.vocab.unit, len(self.vocab))
 
     def over(self, report: Report) -> bool:
         """After a step: evaluate, save, show, sample, each when its time has come; whether to stop here."""
