@@ -10,14 +10,18 @@ import argparse
 import re
 import sys
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from support import find_text, prepare_folder, run
+from support import find_text
 
 import minirnn
 from minirnn.checks import check_diverged
 from minirnn.classifier import pad
-from minirnn.commands.cli import at_least, fraction, path_name
+from minirnn.commands.cli import PATH, Parser, guarded
+from minirnn.commands.settings import POSITIVE, SHARE, one_of, whole
 from minirnn.files.checkpoint import writing
 from minirnn.optim import global_norm
 from minirnn.plots import plot_confusion
@@ -79,9 +83,9 @@ def choose_speakers(counts: Counter, names: list[str] | None, most: int) -> list
 
 def train(args: argparse.Namespace) -> int:
     """Train a classifier, and show on unseen speeches whom it recognizes; returns the exit code."""
-    text, why = find_text(args.text, args.encoding, args.offline)
+    path, why = find_text(args.text, args.offline)
     print(why)
-    speeches = find_speeches(text)
+    speeches = find_speeches(minirnn.read_text(path, args.encoding))
     speakers = choose_speakers(Counter(name for name, _ in speeches), args.names, args.speakers)
     labels = {name: i for i, name in enumerate(speakers)}
     train_set, test_set = split(speeches, speakers)
@@ -90,8 +94,8 @@ def train(args: argparse.Namespace) -> int:
     seen_twice = sum(count > 1 for count in Counter(words.split()).values())
     vocab = minirnn.Vocabulary.from_words(words, max_size=seen_twice + 1)  # and <unk> for all others
     rng = np.random.default_rng(args.seed)
-    config = minirnn.ModelConfig(args.cell, len(vocab), args.hidden, args.layers, args.hidden, args.dropout)
-    model = minirnn.SequenceClassifier.init(config, len(speakers), rng, dense_size=args.hidden)
+    config = minirnn.ModelConfig(args.cell, len(vocab), args.hidden_size, args.layers, args.hidden_size, args.dropout)
+    model = minirnn.SequenceClassifier.init(config, len(speakers), rng, dense_size=args.hidden_size)
     optimizer = minirnn.Adam(args.learning_rate)
 
     def encode(pairs: list[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -102,8 +106,9 @@ def train(args: argparse.Namespace) -> int:
     x, answers, lengths = encode(test_set)
     majority = np.bincount(answers).max() / len(answers)
     print(f"data: {len(train_set)} speeches to learn from, {len(test_set)} to test, {len(speakers)} speakers")
-    print(f"model: {args.layers} x {args.hidden} {args.cell}, {len(vocab)} words")
-    out = prepare_folder(args.out)
+    print(f"model: {args.layers} x {args.hidden_size} {args.cell}, {len(vocab)} words")
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
     with minirnn.catch_interrupt() as interrupted, np.errstate(over="ignore", invalid="ignore"):
         for epoch in range(1, args.epochs + 1):
             optimizer.learning_rate = args.learning_rate * linear_decay(epoch - 1, args.epochs)
@@ -141,34 +146,31 @@ def train(args: argparse.Namespace) -> int:
     return 130 if interrupted.is_set() else 0
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Learn to tell who speaks a speech of a play.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--text", metavar="FILE", type=path_name, help="a script; else tiny Shakespeare, or the play in examples/data")
-    add("--encoding", default="utf-8", help="encoding of FILE")
-    add("--offline", action="store_true", help="never download anything")
-    add("--out", metavar="DIR", type=path_name, default="runs/who_said_it", help="where the picture is written")
-    add("--speakers", metavar="N", type=at_least(2), default=10, help="tell apart the N who speak most")
-    add("--names", metavar="NAME", nargs="+", type=spell, help="tell these apart instead")
-    add("--length", metavar="N", type=at_least(1), default=60, help="words of a speech that are read")
-    add("--cell", choices=minirnn.CELLS, default="lstm", help="recurrent cell")
-    add("--layers", metavar="L", type=at_least(1), default=1, help="cells stacked on each other")
-    add("--hidden", metavar="H", type=at_least(1), default=128, help="hidden units, and width of the embedding")
-    add("--dropout", metavar="P", type=fraction, default=0.7, help="share dropped while training")
-    add("--learning-rate", metavar="X", type=float, default=0.005, help="of Adam, falling to zero")
-    add("--epochs", metavar="N", type=at_least(1), default=30, help="passes through the speeches")
-    add("--batch-size", metavar="B", type=at_least(1), default=32, help="speeches in a batch")
-    add("--seed", metavar="N", type=at_least(0), default=1, help="the same seed gives the same run")
-    return parser.parse_args(argv)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Train as the command line says."""
-    return run(train, parse_arguments(argv))
+    parser = Parser(description="Learn to tell who speaks a speech of a play.")
+
+    def add(name: str, metavar: str, kind: Callable[[str], Any], default: Any, words: str) -> None:
+        words += "" if default is None else f" ({default})"
+        parser.add_argument(name, metavar=metavar, type=kind, default=default, help=words)
+
+    add("--text", "FILE", PATH, None, "a script; else tiny Shakespeare, or the play in examples/data")
+    add("--encoding", "NAME", str, "utf-8", "encoding of FILE")
+    parser.add_argument("--offline", action="store_true", help="never download anything")
+    add("--out", "DIR", PATH, "runs/who_said_it", "where the picture is written")
+    add("--speakers", "N", whole(2), 10, "tell apart the N who speak most")
+    parser.add_argument("--names", metavar="NAME", nargs="+", type=spell, help="tell these apart instead")
+    add("--length", "N", whole(1), 60, "words of a speech that are read")
+    add("--cell", "NAME", one_of(*minirnn.CELLS), "lstm", "recurrent cell: " + ", ".join(minirnn.CELLS))
+    add("--layers", "L", whole(1), 1, "cells stacked on each other")
+    add("--hidden-size", "H", whole(1), 128, "hidden units, and width of the embedding")
+    add("--dropout", "P", SHARE, 0.7, "share dropped while training")
+    add("--learning-rate", "X", POSITIVE, 0.005, "of Adam, falling to zero")
+    add("--epochs", "N", whole(1), 30, "passes through the speeches")
+    add("--batch-size", "B", whole(1), 32, "speeches in a batch")
+    add("--seed", "N", whole(0), 1, "the same seed gives the same run")
+    args = parser.parse_args(argv)
+    return guarded(Path(sys.argv[0]).name, lambda: train(args))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 import minirnn
+import minirnn.plots
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "examples"))
@@ -33,8 +34,27 @@ def text_file(tmp_path):
 
 
 @pytest.fixture
+def without_pictures(monkeypatch):
+    """A loss curve takes a second to draw; here it is a file of its name, made from the history it was given."""
+    drawn = []
+
+    def draw(history, path, *_):
+        drawn.append(list(history))
+        Path(path).write_bytes(b"a picture")
+
+    monkeypatch.setattr("minirnn.commands.run.plot_losses", draw)
+    return drawn
+
+
+@pytest.fixture
+def with_pictures(without_pictures, monkeypatch):
+    """The one that is drawn after all."""
+    monkeypatch.setattr("minirnn.commands.run.plot_losses", minirnn.plots.plot_losses)
+
+
+@pytest.fixture
 def trainers(monkeypatch):
-    """The trainers that an example makes; each keeps the parameters it began with."""
+    """The trainers that a run makes; each keeps the parameters it began with."""
     made = []
 
     class Spy(minirnn.Trainer):
@@ -43,5 +63,5 @@ def trainers(monkeypatch):
             self.initial = {name: p.copy() for name, p in model.params.items()}
             made.append(self)
 
-    monkeypatch.setattr(minirnn, "Trainer", Spy)
+    monkeypatch.setattr("minirnn.commands.run.Trainer", Spy)
     return made

@@ -19,6 +19,9 @@ from minirnn.files.checkpoint import load_checkpoint
 SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-length", "10", "--report-every", "10", "--steps", "20"]
 
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
+
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory):
     """A run that has ended: its files, by name."""
@@ -56,7 +59,7 @@ def ends_in_a_sentence(capsys, folder, *arguments, code=2):
         ended = error.code
     err = capsys.readouterr().err.rstrip()
     assert ended == code, err
-    assert "Traceback" not in err and "\n" not in err.split("error: ")[-1]
+    assert err and "Traceback" not in err and "\n" not in err
     assert digest(folder) == before
     return err
 
@@ -243,29 +246,29 @@ OPTIONS = [
     (["--out", "RUN"], "holds a run already"),
     (["--out", "TEXT"], "TEXT"),
     (["--out", "PARENT"], "is not empty"),
-    (["--out", ""], "must be the name of a file or folder"),
-    (["--out", "NEW", "--dropout", "1"], "must be at least 0 and less than 1"),
-    (["--out", "NEW", "--hidden", "0"], "must be at least 1"),
-    (["--out", "NEW", "--hidden", "many"], "invalid whole number value"),
-    (["--out", "NEW", "--cell", "transformer"], "invalid choice: 'transformer'"),
-    (["--out", "NEW", "--optimizer", "lbfgs"], "invalid choice: 'lbfgs'"),
-    (["--out", "NEW", "--learning-rate", "-1"], "must be a number greater than 0"),
-    (["--out", "NEW", "--learning-rate", "nan"], "must be a number greater than 0"),
-    (["--out", "NEW", "--clip-norm", "-1"], "must be a number of at least 0"),
-    (["--out", "NEW", "--valid", "1"], "must be at least 0 and less than 1"),
+    (["--out", ""], "the name of a file or folder, got ''"),
+    (["--out", "NEW", "--dropout", "1"], "--dropout takes a number of at least 0 and less than 1, got '1.0'"),
+    (["--out", "NEW", "--hidden", "0"], "--hidden-size takes a whole number of at least 1, got '0'"),
+    (["--out", "NEW", "--hidden", "many"], "--hidden-size takes a whole number of at least 1, got 'many'"),
+    (["--out", "NEW", "--cell", "transformer"], "--cell takes rnn, gru or lstm, got 'transformer'"),
+    (["--out", "NEW", "--optimizer", "lbfgs"], "--optimizer takes sgd, adagrad, rmsprop or adam, got 'lbfgs'"),
+    (["--out", "NEW", "--learning-rate", "-1"], "--learning-rate takes a number greater than 0, got '-1.0'"),
+    (["--out", "NEW", "--learning-rate", "nan"], "takes a number greater than 0"),
+    (["--out", "NEW", "--clip-norm", "-1"], "takes a number greater than 0"),
+    (["--out", "NEW", "--valid", "1"], "takes a number of at least 0 and less than 1"),
     (["--out", "NEW", "--tie-weights", "--embedding", "5"], "tied weights need"),
     (["--out", "NEW", "--batch-size", "100000"], "too few"),
-    (["--out", "NEW", "--steps", "1" + "0" * 400], "less than 10**12"),
-    (["--out", "NEW", "--max-vocab", "5"], "--max-vocab is for words"),
+    (["--out", "NEW", "--steps", "1" + "0" * 400], "takes a whole number below 1,000,000,000,000"),
+    (["--out", "NEW", "--max-vocab", "5"], "--max-vocab is for --kind words"),
     (["--out", "NEW", "--decay", "0.9"], "--decay is for --optimizer rmsprop"),
     (["--out", "NEW", "--optimizer", "sgd", "--beta2", "0.9"], "--beta2 is for --optimizer adam"),
     (["--out", "NEW", "--valid", "0", "--patience", "1"], "--patience needs a validation loss"),
-    (["--out", "NEW", "--learning-rate", "inf"], "must be a number greater than 0"),
-    (["--out", "NEW", "--clip-norm", "inf"], "must be a number of at least 0"),
+    (["--out", "NEW", "--learning-rate", "inf"], "takes a number greater than 0"),
+    (["--out", "NEW", "--clip-norm", "inf"], "takes a number greater than 0"),
     (["--out", "NEW", "--encoding", "klingon"], "unknown encoding 'klingon'"),
-    (["--out", "NEW", "--level", "words", "--max-vocab", "0"], "must be at least 1"),
+    (["--out", "NEW", "--level", "words", "--max-vocab", "0"], "takes a whole number of at least 1"),
     (["--out", "NEW", "--hidden", "100000000"], "not enough memory"),
-    ([], "the following arguments are required: --out"),
+    ([], "--out"),
 ]
 
 
@@ -283,7 +286,7 @@ def test_options_that_cannot_be(capsys, run, options, expected):
 def test_resuming_takes_no_texts_and_no_new_model(capsys, run):
     options = ["--out", run, "--resume"]
     assert "the texts cannot change" in ends_in_a_sentence(capsys, run, "train", "a.txt", *options)
-    assert "--hidden cannot change" in ends_in_a_sentence(capsys, run, "train", *options, "--hidden", "9")
+    assert "--hidden-size cannot change" in ends_in_a_sentence(capsys, run, "train", *options, "--hidden", "9")
     assert "is at step 20 already" in ends_in_a_sentence(capsys, run, "train", *options, "--steps", "10")
     assert "no text to train on" in ends_in_a_sentence(capsys, run, "train", "--out", run.parent / "new")
 
@@ -295,16 +298,16 @@ def test_resuming_takes_no_texts_and_no_new_model(capsys, run):
         (["sample", "PARENT"], "holds no best.npz, last.npz or model.npz"),
         (["sample", "RUN/history.csv"], "is not a model that minirnn can load"),
         (["sample", "RUN", "--prime", "~"], "not in the vocabulary"),
-        (["sample", "RUN", "--temperature", "-1"], "must be a number of at least 0"),
-        (["sample", "RUN", "--top-k", "0"], "must be at least 1"),
+        (["sample", "RUN", "--temperature", "-1"], "takes a number of at least 0"),
+        (["sample", "RUN", "--top-k", "0"], "takes a whole number of at least 1"),
         (["sample", "RUN", "--top-p", "2"], "top_p must be in (0, 1]"),
-        (["sample", "RUN", "--length", "-1"], "must be at least 0"),
+        (["sample", "RUN", "--length", "-1"], "takes a whole number of at least 0"),
         (["score", "RUN", "RUN/nothing"], "No such file or directory"),
         (["score", "RUN", "RUN/loss.png"], "is not utf-8 text"),
         (["score", "RUN", "RUN/config.json"], "not in the vocabulary"),
         (["doctor", "RUN/nothing"], "No such file or directory"),
         (["doctor", "RUN/loss.png"], "NUL characters"),
-        (["grade", ""], "must be the name of a file or folder"),
+        (["grade", ""], "the name of a file or folder, got ''"),
         (["nonsense"], "invalid choice: 'nonsense'"),
         ([], "the following arguments are required: COMMAND"),
     ],
@@ -352,7 +355,7 @@ def make():
 trainer, interrupted = make(), 0
 next(trainer.steps(1))
 save_checkpoint(path, trainer, vocab)
-for _ in range(200):
+for _ in range(int(sys.argv[2])):
     child = os.fork()
     if not child:
         while True:
@@ -372,9 +375,10 @@ print(trainer.step, interrupted)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_killed_two_hundred_times_while_saving_it_always_loads_and_goes_on(tmp_path):
-    command = [sys.executable, "-c", KILLER, str(tmp_path / "last.npz")]
+@pytest.mark.parametrize("kills", [20, pytest.param(200, marks=pytest.mark.soak)])
+def test_killed_while_saving_it_always_loads_and_goes_on(tmp_path, kills):
+    command = [sys.executable, "-c", KILLER, str(tmp_path / "last.npz"), str(kills)]
     ended = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
     assert ended.returncode == 0, ended.stderr
     steps, interrupted = map(int, ended.stdout.split())
-    assert steps > 200 and interrupted > 20  # many were killed in the middle of a file
+    assert steps > kills and interrupted > kills // 10  # many were killed in the middle of a file

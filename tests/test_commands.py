@@ -13,6 +13,7 @@ from minirnn import LanguageModel, ModelConfig, Vocabulary, save_model
 from minirnn.commands import doctor
 from minirnn.commands.cli import main
 from minirnn.commands.score import surprisals
+from minirnn.commands.settings import Settings
 
 VOCAB = Vocabulary.from_chars(TEXT)
 
@@ -105,22 +106,55 @@ def test_one_token_cannot_be_scored(model):
 # --- doctor -------------------------------------------------------------------------------------------
 
 
-def test_the_doctor_looks_at_a_text_and_at_the_machine(tmp_path, capsys, monkeypatch):
-    times = iter([{"small": 1.0, "large": 50.0}, {"small": 1.0, "large": 20.0}, {"small": 0.95, "large": 50.0}] * 2)
-    monkeypatch.setattr(doctor, "run_trial", lambda choice: next(times))
+@pytest.fixture
+def trials(monkeypatch):
+    """A machine with AVX-512 where OpenBLAS has picked kernels without; and milliseconds for each choice, in turn."""
+    milliseconds = {}
+
+    def run_trial(choice):
+        times = milliseconds[" ".join(choice) or "now"]
+        return {"small": 1.0, "large": times.pop(0)}
+
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.setattr(doctor, "run_trial", run_trial)
+    monkeypatch.setattr(doctor, "kernels", lambda: "Haswell")
+    monkeypatch.setattr(doctor, "has_avx512", lambda: True)
+    return milliseconds
+
+
+def test_the_doctor_looks_at_a_text_and_at_the_machine(tmp_path, trials, capsys):
+    trials |= {"now": [50, 52, 51], "OPENBLAS_NUM_THREADS": [20, 20, 90], "OPENBLAS_CORETYPE": [26, 25, 24]}
     (tmp_path / "text.txt").write_bytes((TEXT * 3 + "schön é").encode("cp1252"))
     out = output(capsys, "doctor", tmp_path / "text.txt")
     assert "bytes of cp1252" in out and "advice: train with --encoding cp1252" in out
-    assert "suggested: --cell gru" in out and "MiB" in out and "'é'" in out
+    assert "suggested: --cell gru --hidden-size 64 " in out and "MiB" in out and "'é'" in out
     assert "more parameters than characters" in out
-    assert "BLAS:" in out and "trial, as it is now: small 1.00 ms large 50.00 ms" in out
-    assert "advice: OPENBLAS_NUM_THREADS=1 would make a large model 2.5 times as fast" in out
+    assert "BLAS:" in out and "trial, large model, as it is now: 50.00 52.00 51.00 ms a step" in out
+    assert "NUM_THREADS=1 would" not in out and out.count("advice: a ") == 0  # once it was slower: nothing is clear
+    trials |= {"now": [50, 52, 51], "OPENBLAS_NUM_THREADS": [80, 80, 90], "OPENBLAS_CORETYPE": [26, 25, 24]}
+    out = output(capsys, "doctor")
+    assert "advice: a large model ran 2.0 times as fast with OPENBLAS_CORETYPE=SkylakeX, here and now" in out
+    assert "small model ran" not in out
+
+
+def test_the_doctor_calls_no_noise_a_gain(trials, capsys):
+    for threads in ([46, 45, 47], [20, 30, 60], [20, 50, 20]):  # small, mixed, not always
+        trials |= {"now": [50, 52, 40], "OPENBLAS_NUM_THREADS": threads, "OPENBLAS_CORETYPE": [50, 52, 51]}
+        assert "advice: leave the settings of BLAS as they are" in output(capsys, "doctor")
+
+
+@pytest.mark.parametrize("kernels", ["SkylakeX", "Cooperlake", "SapphireRapids", ""])
+def test_the_doctor_does_not_propose_what_is_in_use(trials, monkeypatch, kernels, capsys):
+    monkeypatch.setattr(doctor, "kernels", lambda: kernels)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    trials |= {"now": [50, 50, 50]}  # any other choice would be a KeyError
+    assert "advice: leave the settings" in output(capsys, "doctor")
 
 
 def test_the_suggested_settings_train(tmp_path, capsys):
     for length in (60, 400, 3000):
         (tmp_path / "text.txt").write_text((TEXT * 3)[:length])
-        out = "\n".join(doctor.examine_text(str(tmp_path / "text.txt"), minirnn.commands.cli.DEFAULTS))
+        out = "\n".join(doctor.examine_text(str(tmp_path / "text.txt"), Settings()))
         options = out.split("suggested: ")[1].split("\n")[0].split()
         arguments = [
             "train",

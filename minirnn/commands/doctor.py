@@ -1,29 +1,35 @@
 """What would training cost, and is this machine set up for it? ``minirnn doctor``."""
 
+import codecs
 import contextlib
 import ctypes
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import minirnn
-from minirnn.commands.run import make_trainer, size
-from minirnn.files.corpus import pieces
-from minirnn.text import Vocabulary
+from minirnn.commands.run import make_trainer, split
+from minirnn.commands.settings import Settings, option
+from minirnn.text import Vocabulary, read_pieces, read_text
 
+AVX512_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")  # of OpenBLAS
+ROUNDS = 3  # of trials
+CLEAR = 1.15  # a smaller gain is none
 TRIAL = "import minirnn.commands.doctor; print(minirnn.commands.doctor.trial())"
 
 
-def examine_text(path: str, settings: dict[str, Any]) -> list[str]:
+def examine_text(path: str, settings: Settings) -> list[str]:
     """What there is to know of a text, and the settings that suit it."""
     encoding = guess_encoding(path)
-    text = "".join(pieces([path], encoding))
+    text = read_text(path, encoding)
     chars = Vocabulary.from_chars(text)
     words = text.split()
     lines = [
@@ -35,18 +41,18 @@ def examine_text(path: str, settings: dict[str, Any]) -> list[str]:
         lines.append(f"characters that occur once or twice: {' '.join(map(repr, rare[:20]))}")
     if encoding != "utf-8":
         lines.append(f"advice: train with --encoding {encoding}")
-    settings = settings | suggested(len(text))
-    trainer = make_trainer(chars.encode(text), len(chars), settings)
+    suggestion = suggested(len(text))
+    settings = replace(settings, **suggestion)
+    trainer, steps = make_trainer(split(chars.encode(text), settings.valid)[0], len(chars), settings)
     started = time.perf_counter()
     *_, last = trainer.steps(20)
     seconds = (time.perf_counter() - started) / last.step
-    parameters = size(trainer.model)
+    parameters = trainer.model.size
     # Parameters, gradients and two slots of an optimizer; and what forward keeps of each step for backward.
-    bytes_needed = 16 * parameters + 40 * settings["batch_size"] * settings["seq_length"] * settings["hidden"]
-    steps = settings["steps"]
+    bytes_needed = 16 * parameters + 40 * settings.batch_size * settings.seq_length * settings.hidden_size
+    named = " ".join(f"{option(name)} {value}" for name, value in suggestion.items())
     lines += [
-        f"suggested: --cell {settings['cell']} --hidden {settings['hidden']} --dropout {settings['dropout']} "
-        f"--batch-size {settings['batch_size']} --seq-length {settings['seq_length']} --steps {steps}",
+        f"suggested: --cell {settings.cell} {named} --steps {steps}",
         f"that is {parameters:,} parameters for {len(text):,} characters, {trainer.batches_per_epoch:,} batches "
         f"an epoch, {steps / trainer.batches_per_epoch:.1f} epochs",
         f"it needs about {bytes_needed / 2**20:,.0f} MiB and {steps * seconds:,.0f} s ({1000 * seconds:.1f} ms a step)",
@@ -60,12 +66,18 @@ def examine_text(path: str, settings: dict[str, Any]) -> list[str]:
 
 def guess_encoding(path: str) -> str:
     """The first of a few encodings in which the file can be read; in latin-1 every file can."""
-    data = Path(path).read_bytes()
-    for encoding in ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8", "cp1252"):
+
+    def readable(encoding: str) -> bool:
         with contextlib.suppress(UnicodeError):
-            data.decode(encoding)
-            return encoding
-    return "latin-1"
+            return all(read_pieces(path, encoding))  # of which every piece has something in it
+        return False
+
+    if readable("utf-8"):
+        return "utf-8"
+    with Path(path).open("rb") as file:
+        marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    guesses = ("utf-16", "cp1252") if marked else ("cp1252",)
+    return next((encoding for encoding in guesses if readable(encoding)), "latin-1")
 
 
 def suggested(characters: int) -> dict[str, Any]:
@@ -78,11 +90,11 @@ def suggested(characters: int) -> dict[str, Any]:
         batch_size //= 2
     while seq_length > 2 and characters < 4 * batch_size * seq_length:
         seq_length //= 2
-    return {"hidden": hidden, "dropout": dropout, "batch_size": batch_size, "seq_length": seq_length}
+    return {"hidden_size": hidden, "dropout": dropout, "batch_size": batch_size, "seq_length": seq_length}
 
 
 def examine_machine() -> list[str]:
-    """Versions, BLAS and kernels, and whether another setting would be faster: a trial of about a second each."""
+    """Versions, BLAS and kernels, and whether another setting would be faster: trials of about a second each."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     asked = {name: os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE")}
     lines = [
@@ -91,24 +103,24 @@ def examine_machine() -> list[str]:
         f"BLAS: {blas.get('name')} {blas.get('version')}, kernels: {kernels() or 'unknown'}; "
         + ", ".join(f"{name}={value or 'not set'}" for name, value in asked.items()),
     ]
-    choices: list[dict[str, str]] = [{}, {"OPENBLAS_NUM_THREADS": "1"}]
-    if "openblas" in str(blas.get("name")) and has_avx512():
-        choices += [{"OPENBLAS_CORETYPE": "SkylakeX"}, {"OPENBLAS_CORETYPE": "SkylakeX", "OPENBLAS_NUM_THREADS": "1"}]
-    times = []
-    for choice in choices:
-        milliseconds = run_trial(choice)
-        times.append(milliseconds)
-        named = " ".join(f"{name}={value}" for name, value in choice.items()) or "as it is now"
-        lines.append(f"trial, {named}: " + " ".join(f"{kind} {ms:.2f} ms" for kind, ms in milliseconds.items()))
-    for kind in times[0]:
-        best = min(range(len(times)), key=lambda i: times[i][kind])
-        if times[best][kind] < 0.9 * times[0][kind]:
-            named = " ".join(f"{name}={value}" for name, value in choices[best].items())
-            factor = times[0][kind] / times[best][kind]
-            lines.append(f"advice: {named} would make a {kind} model {factor:.1f} times as fast")
-    if not any(line.startswith("advice") for line in lines):
-        lines.append("advice: leave the settings of BLAS as they are")
-    return lines
+    choices: list[dict[str, str]] = [{}]
+    if asked["OPENBLAS_NUM_THREADS"] != "1":
+        choices.append({"OPENBLAS_NUM_THREADS": "1"})
+    if kernels() and kernels() not in AVX512_KERNELS and has_avx512():
+        choices.append({"OPENBLAS_CORETYPE": "SkylakeX"})
+    names = [" ".join(f"{name}={value}" for name, value in choice.items()) or "as it is now" for choice in choices]
+    # In turn, so that whatever else the machine does meets all alike.
+    trials = [[run_trial(choice) for choice in choices] for _ in range(ROUNDS)]
+    advice = []
+    for kind in trials[0][0]:
+        times = [[trial[i][kind] for trial in trials] for i in range(len(choices))]
+        for name, milliseconds in zip(names, times, strict=True):
+            lines.append(f"trial, {kind} model, {name}: {' '.join(f'{ms:.2f}' for ms in milliseconds)} ms a step")
+        best = min(range(len(times)), key=lambda i: statistics.median(times[i]))
+        gain = statistics.median(times[0]) / statistics.median(times[best])
+        if gain > CLEAR and max(times[best]) < min(times[0]):
+            advice.append(f"advice: a {kind} model ran {gain:.1f} times as fast with {names[best]}, here and now")
+    return lines + (advice or ["advice: leave the settings of BLAS as they are"])
 
 
 def kernels() -> str:
@@ -141,7 +153,7 @@ def trial() -> str:
         model = minirnn.LanguageModel.init(minirnn.ModelConfig(cell, 65, hidden), 0)
         trainer = minirnn.Trainer(model, minirnn.Adagrad(0.01), ids, batch_size=batch, seq_length=25, clip_norm=1.0)
         started, steps, taken = time.perf_counter(), trainer.steps(10_000), []
-        while time.perf_counter() - started < 0.5:
+        while time.perf_counter() - started < 0.25:
             before = time.perf_counter()
             next(steps)
             taken.append(time.perf_counter() - before)

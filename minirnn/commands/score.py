@@ -10,7 +10,7 @@ from minirnn.checks import Array
 from minirnn.files.checkpoint import whole
 from minirnn.model import LanguageModel
 from minirnn.ops import cross_entropy_forward
-from minirnn.text import END_OF_LINE, Vocabulary
+from minirnn.text import Vocabulary
 
 STEPS = 256  # tokens read at a time
 # 256-colour codes from "as expected" to "what a surprise": white, yellow, orange, red; and up to how many nats.
@@ -33,22 +33,19 @@ def surprisals(model: LanguageModel, ids: Array) -> Array:
 def show_summary(nats: Array, vocab: Vocabulary) -> None:
     """The mean in nats and bits, and the perplexity."""
     mean = float(nats.mean())
-    token = "character" if vocab.kind == "chars" else "word"
     print(
-        f"{len(nats):,} {token}s: {mean:.4f} nats, {mean / math.log(2):.4f} bits per {token}, "
+        f"{len(nats):,} {vocab.unit}s: {mean:.4f} nats, {mean / math.log(2):.4f} bits per {vocab.unit}, "
         f"perplexity {math.exp(min(mean, 700)):.3f}"
     )
 
 
 def show_coloured(ids: Array, nats: Array, vocab: Vocabulary) -> None:
     """The text, each token in the colour of its surprisal."""
-    tokens = [vocab.tokens[i] for i in ids]
-    print(tokens[0], end="")
-    for token, surprise in zip(tokens[1:], nats, strict=True):
+    first, *rest = vocab.spaced(vocab.tokens[i] for i in ids)
+    print(first, end="")
+    for piece, surprise in zip(rest, nats, strict=True):
         colour = next(code for limit, code in COLOURS if surprise <= limit)
-        token = "\n" if token == END_OF_LINE and vocab.kind == "words" else token
-        space = "" if vocab.kind == "chars" or token == "\n" else " "
-        print(f"{space}\033[{colour}m{token}\033[0m", end="")
+        print(f"\033[{colour}m{piece}\033[0m", end="")
     legend = "  ".join(
         f"\033[{code}m{'more' if limit == math.inf else f'up to {limit:g}'}\033[0m" for limit, code in COLOURS
     )

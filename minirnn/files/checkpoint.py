@@ -107,7 +107,9 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        if error.filename is None or str(error.filename) == f"{path}.partial":
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        raise
 
 
 def load_model(path: str | Path) -> tuple[LanguageModel, Vocabulary]:

@@ -12,36 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from minirnn.checks import Array
-from minirnn.text import Vocabulary, split_words
+from minirnn.text import Vocabulary, read_pieces, split_words
 
-PIECE = 1 << 20  # characters read at a time
+PIECE = 1 << 20  # bytes read at a time
 LONGEST_WORD = 1 << 20  # characters; what has no white space for longer is no text of words
 
 
-def pieces(paths: Sequence[str | Path], encoding: str = "utf-8") -> Iterator[str]:
-    """The text of all files, one after the other, in pieces; line ends and byte-order marks as in ``read_text``.
-
-    Raises OSError if a file cannot be read, and ValueError if one is empty or no text in this encoding.
-    """
-    for path in paths:
-        empty, start = True, True
-        if Path(path).exists() and not Path(path).is_file():
-            raise ValueError(f"{path} is no file; a text is read twice, and neither a pipe nor a folder can be")
-        try:
-            with Path(path).open(encoding=encoding) as file:
-                while piece := file.read(PIECE):
-                    piece, start = piece.removeprefix("\ufeff") if start else piece, False
-                    if "\0" in piece:
-                        raise ValueError(f"{path} has NUL characters; it is no text, or is it utf-16?")
-                    empty = empty and not piece
-                    yield piece
-        except UnicodeError as error:
-            why = getattr(error, "reason", error)  # its position is one in the piece, not in the file
-            raise UnicodeError(f"{path} is not {encoding} text: {why}; it may be latin-1 or cp1252") from None
-        except LookupError:
-            raise ValueError(f"unknown encoding {encoding!r}; common ones are utf-8, latin-1 and utf-16") from None
-        if empty:
-            raise ValueError(f"{path} is empty; there is nothing to learn from")
+def pieces(paths: Sequence[str | Path], encoding: str, kind: str) -> Iterator[str]:
+    """The text of all files, one after the other, in pieces that can be encoded one by one; errors as ``read_text``."""
+    parts = (piece for path in paths for piece in read_pieces(path, encoding, PIECE))
+    return parts if kind == "chars" else whole_words(parts)
 
 
 def whole_words(parts: Iterator[str]) -> Iterator[str]:
@@ -62,17 +42,18 @@ def whole_words(parts: Iterator[str]) -> Iterator[str]:
 
 
 def encode_files(
-    paths: Sequence[str | Path],
+    parts: Sequence[Sequence[str | Path]],
     target: str | Path,
     kind: str = "chars",
     max_size: int | None = None,
     encoding: str = "utf-8",
-) -> tuple[Array, Vocabulary]:
-    """Encode text files into one ``.npy`` file of ids; returns them, memory-mapped, and their vocabulary.
+) -> tuple[Array, Vocabulary, list[int]]:
+    """Encode text files into one ``.npy`` file of ids.
 
     Parameters
     ----------
-    paths : sequence of str or Path
+    parts : sequence of sequences of str or Path
+        The files of the training text, from which the vocabulary is made, and of further texts.
     target : str or Path
         The file to write.
     kind : {"chars", "words"}
@@ -81,35 +62,39 @@ def encode_files(
         Of a vocabulary of words.
     encoding : str
 
+    Returns
+    -------
+    ids : array (N,)
+        All texts, one after the other, memory-mapped.
+    vocab : Vocabulary
+    lengths : list of int
+        How many tokens each part has.
+
     Raises
     ------
     OSError, ValueError
-        As :func:`pieces`.
+        As :func:`minirnn.read_text`, and if a further text has tokens that the vocabulary has not.
     """
     counts: Counter[str] = Counter()
-    total = 0
-    for piece in parts(paths, kind, encoding):
-        if kind == "chars":
-            counts.update(set(piece))
-            total += len(piece)
-        else:
-            words = split_words(piece)
-            counts.update(words)
-            total += len(words)
+    lengths = []
+    for number, paths in enumerate(parts):
+        length = 0
+        for piece in pieces(paths, encoding, kind):
+            tokens = piece if kind == "chars" else split_words(piece)
+            length += len(tokens)
+            if number == 0:
+                counts.update(set(tokens) if kind == "chars" else tokens)
+        lengths.append(length)
     vocab = Vocabulary(sorted(counts), "chars") if kind == "chars" else Vocabulary.from_counts(counts, max_size)
     dtype = np.min_scalar_type(len(vocab) - 1)
     with Path(target).open("wb") as file:
         np.lib.format.write_array_header_1_0(
-            file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (total,)}
+            file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (sum(lengths),)}
         )
-        for piece in parts(paths, kind, encoding):
-            file.write(vocab.encode(piece).astype(dtype).tobytes())
-    return np.load(target, mmap_mode="r"), vocab
-
-
-def parts(paths: Sequence[str | Path], kind: str, encoding: str) -> Iterator[str]:
-    """Pieces that can be encoded one by one."""
-    return pieces(paths, encoding) if kind == "chars" else whole_words(pieces(paths, encoding))
+        for paths in parts:
+            for piece in pieces(paths, encoding, kind):
+                file.write(vocab.encode(piece).astype(dtype).tobytes())
+    return np.load(target, mmap_mode="r"), vocab, lengths
 
 
 def longest_copy(sample: Array, ids: Array, limit: int = 5_000_000) -> tuple[int, int]:
