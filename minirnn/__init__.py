@@ -25,12 +25,13 @@ The gradient of ``z`` is called ``dz``. Losses are in nats per token unless it s
 from minirnn import gradcheck, gru, lstm, ops, rnn
 from minirnn.classifier import SequenceClassifier
 from minirnn.files.checkpoint import load_model, save_model
+from minirnn.files.corpus import read_text
 from minirnn.files.interrupt import catch_interrupt
 from minirnn.files.torch_format import from_torch_state_dict, to_torch_state_dict
 from minirnn.model import CELLS, LanguageModel, ModelConfig
 from minirnn.optim import SGD, Adagrad, Adam, RMSProp, clip_norm, clip_value
 from minirnn.sample import sample
-from minirnn.text import Vocabulary, read_text, stream_batches
+from minirnn.text import Vocabulary, stream_batches
 from minirnn.train import Report, Trainer, evaluate
 
 __version__ = "0.1.0"

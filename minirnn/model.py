@@ -219,13 +219,8 @@ class LanguageModel:
 
     def logits(self, x: ArrayLike, state: ModelState) -> tuple[Array, ModelState]:
         """Unnormalized log-probabilities (T, V, B) of each next token, and the state after the last step."""
-        logits, state = self.bag_logits(x, state)
-        return ops.from_bag(logits, len(np.asarray(x))), state
-
-    def bag_logits(self, x: ArrayLike, state: ModelState) -> tuple[Array, ModelState]:
-        """The same with all steps side by side, (V, N), as the loss takes them."""
-        logits, state, _ = self._forward(x, state, None)
-        return logits, state
+        logits, state, (_, _, T) = self._forward(x, state, None)
+        return logits.reshape(len(logits), T, -1).transpose(1, 0, 2), state  # the bag as it lies, nothing copied
 
     def predict(self, x: ArrayLike, state: ModelState) -> tuple[Array, ModelState]:
         """The most probable next token after each step, ids (T, B), and the state after the last step."""

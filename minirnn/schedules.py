@@ -4,11 +4,8 @@ Give one to the trainer: ``schedule=lambda step: linear_decay(step, total)``.
 """
 
 import math
-from collections.abc import Callable
 
 from minirnn.checks import check_positive
-
-SCHEDULES = ("constant", "linear", "cosine", "exponential", "epochs")
 
 
 def epoch_decay(step: int, steps_per_epoch: int, constant_epochs: int, decay: float) -> float:
@@ -32,17 +29,3 @@ def linear_decay(step: int, total: int) -> float:
 def cosine_decay(step: int, total: int) -> float:
     """From 1 to 0 along half a period of the cosine (Loshchilov and Hutter, 2017)."""
     return 0.5 * (1 + math.cos(math.pi * min(1, step / check_positive("total", total))))
-
-
-def schedule_by_name(name: str, total: int, steps_per_epoch: int) -> Callable[[int], float] | None:
-    """One of ``SCHEDULES`` for a run of ``total`` steps.
-
-    "exponential" falls to a hundredth over the whole run; "epochs" is char-rnn's: after epoch 10 by 3 % an epoch.
-    """
-    return {
-        "constant": None,
-        "linear": lambda step: linear_decay(step, total),
-        "cosine": lambda step: cosine_decay(step, total),
-        "exponential": lambda step: exponential_decay(step, total, 0.01),
-        "epochs": lambda step: epoch_decay(step, steps_per_epoch, 10, 0.97),
-    }[name]

@@ -10,11 +10,8 @@ hidden state can be carried over::
     row 1:  6 7 8 | 9 10 11                                6 7 8       7 8 9     (drawn as rows; the arrays are (T, B))
 """
 
-import codecs
-import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,58 +19,6 @@ from numpy.typing import ArrayLike
 from minirnn.checks import Array, check_choice, check_ids, check_size
 
 UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
-
-
-def read_text(path: str | Path, encoding: str = "utf-8") -> str:
-    """Read a text file; a byte-order mark is dropped and every kind of line end becomes a newline.
-
-    Raises OSError if it cannot be read, ValueError if it is empty or no file, and UnicodeError, which is a ValueError
-    too, if it is no text in this encoding.
-    """
-    return "".join(read_pieces(path, encoding))
-
-
-def read_pieces(path: str | Path, encoding: str = "utf-8", size: int = 1 << 20) -> Iterator[str]:
-    """The text that :func:`read_text` reads, in pieces of about ``size`` bytes of the file."""
-    path = Path(path)
-    try:
-        b"a".decode(encoding)
-    except UnicodeDecodeError:
-        pass  # a letter takes more than a byte
-    except (LookupError, ValueError):  # Python also has encodings that are not of text, or refuse every text
-        raise ValueError(f"unknown encoding {encoding!r}; common ones are utf-8, latin-1, cp1252 and utf-16") from None
-    if path.exists() and not path.is_file():
-        raise ValueError(
-            f"{path} is no file; a text is read twice, and neither a pipe nor a device nor a folder can be"
-        )
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
-    done, first, start, empty = 0, b"", True, True
-    with path.open("rb") as file:
-        while True:
-            data = file.read(size)
-            done, first = done + len(data), first or data[:2]
-            try:
-                piece = decoder.decode(data, final=not data)
-            except UnicodeDecodeError as error:
-                where = done - len(error.object) + error.start
-                likely = "utf-16" if first in (b"\xff\xfe", b"\xfe\xff") else "latin-1, cp1252 or utf-16"
-                raise UnicodeError(
-                    f"{path} is not {encoding} text: byte {error.object[error.start]:#04x} at offset {where:,} cannot "
-                    f"be decoded; it may be {likely}"
-                ) from None
-            except UnicodeError as error:
-                raise UnicodeError(f"{path} is not {encoding} text: {error}") from None
-            if start and piece:
-                piece, start = piece.removeprefix("\ufeff"), False
-            if "\0" in piece:
-                raise ValueError(f"{path} has NUL characters; it is no text, or is it utf-16?")
-            if piece:
-                empty = False
-                yield piece
-            if not data:
-                break
-    if empty:
-        raise ValueError(f"{path} is empty; there is nothing to learn from")
 
 
 class Vocabulary:

@@ -10,13 +10,11 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from minirnn.checks import (
     Array,
-    Params,
     Rng,
     check_choice,
     check_decay,
@@ -24,10 +22,9 @@ from minirnn.checks import (
     check_ids,
     check_positive,
     check_schedule,
-    check_shape,
 )
 from minirnn.model import LanguageModel
-from minirnn.ops import cross_entropy_forward
+from minirnn.ops import cross_entropy_forward, to_bag
 from minirnn.optim import Optimizer, clip_norm, clip_value, global_norm
 from minirnn.text import stream, stream_batches
 
@@ -158,35 +155,6 @@ class Trainer:
         self.state = state  # carried on; its gradient is not: truncated back-propagation through time
         return float(loss) / (len(x) if self.reduction == "sum" else 1), norm
 
-    def snapshot(self) -> tuple[Params, dict[str, Any]]:
-        """All that training has changed: the arrays themselves by name, and numbers that JSON can hold."""
-        arrays = {f"params/{name}": p for name, p in self.model.params.items()}
-        arrays |= {f"optimizer/{name}": slot for name, slot in self.optimizer.state.items()}
-        arrays |= {f"state/{i}/{j}": s for i, layer in enumerate(self.state) for j, s in enumerate(layer)}
-        rng = self.rng.bit_generator.state
-        return arrays, {"step": self.step, "smooth_loss": self.smooth_loss, "rng": rng}
-
-    def restore(self, arrays: Params, numbers: dict[str, Any]) -> None:
-        """Go on from a :meth:`snapshot`, exactly: the following steps have the same bits as without a stop.
-
-        The trainer must have been made with the same settings. ValueError if the arrays are not those of its model.
-        """
-        slots = {name: a for name, a in arrays.items() if name.startswith("optimizer/")}
-        for name, mine in self.snapshot()[0].items():
-            if name.startswith("optimizer/"):
-                continue  # a new optimizer remembers nothing yet
-            if name not in arrays:
-                raise ValueError(f"the snapshot has no {name}")
-            check_shape(name, arrays[name], mine.shape)
-        for name, p in self.model.params.items():
-            p[...] = arrays[f"params/{name}"]
-        self.optimizer.state = {name.removeprefix("optimizer/"): slot.copy() for name, slot in slots.items()}
-        self.state = tuple(
-            tuple(arrays[f"state/{i}/{j}"].copy() for j in range(len(layer))) for i, layer in enumerate(self.state)
-        )
-        self.step, self.smooth_loss = int(numbers["step"]), float(numbers["smooth_loss"])
-        self.rng.bit_generator.state = numbers["rng"]
-
 
 def evaluate(model: LanguageModel, ids: Array, batch_size: int = 32, seq_length: int = 50) -> tuple[float, float]:
     """Mean loss in nats per token, and accuracy: the share of tokens that were the most probable one.
@@ -205,7 +173,8 @@ def evaluate(model: LanguageModel, ids: Array, batch_size: int = 32, seq_length:
         batches, state = stream_batches(part, B, T), model.zero_state(B)
         for x, y in batches:
             with np.errstate(over="ignore", invalid="ignore"):  # the loss of a diverged model says it: nan
-                logits, state = model.bag_logits(x, state)  # (V, N)
+                logits, state = model.logits(x, state)
+                logits = to_bag(logits)  # (V, N)
                 loss, _ = cross_entropy_forward(logits, y.reshape(-1), np.ones(y.size))
             nats += float(loss)
             hits += int((logits[y.reshape(-1), np.arange(y.size)] == logits.max(axis=0)).sum())

@@ -344,7 +344,7 @@ KILLER = """
 import os, random, signal, sys, time
 import numpy as np
 from minirnn import Adam, LanguageModel, ModelConfig, Trainer, Vocabulary
-from minirnn.files.checkpoint import load_checkpoint, save_checkpoint
+from minirnn.files.checkpoint import load_checkpoint, restore, save_checkpoint
 
 os.fsync = lambda descriptor: None  # slow, and for power cuts; what is killed is a process
 path, random = sys.argv[1], random.Random(0)
@@ -368,7 +368,7 @@ for _ in range(int(sys.argv[2])):
     checkpoint = load_checkpoint(path)
     assert checkpoint.training["step"] >= trainer.step - 1
     trainer = make()
-    trainer.restore(checkpoint.arrays, checkpoint.training)
+    restore(trainer, checkpoint.arrays, checkpoint.training)
     next(trainer.steps(1))
 print(trainer.step, interrupted)
 """

@@ -19,10 +19,9 @@ from minirnn import CELLS, LanguageModel, ModelConfig, Trainer, Vocabulary
 from minirnn.commands import run
 from minirnn.commands.cli import main
 from minirnn.commands.progress import Progress
-from minirnn.commands.settings import Settings
-from minirnn.files.checkpoint import load_checkpoint, save_checkpoint
+from minirnn.commands.settings import SCHEDULES, Settings
+from minirnn.files.checkpoint import load_checkpoint, restore, save_checkpoint, snapshot
 from minirnn.optim import OPTIMIZERS
-from minirnn.schedules import SCHEDULES, schedule_by_name
 from minirnn.train import Report
 
 SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-length", "10", "--report-every", "10"]
@@ -66,7 +65,7 @@ def test_a_resumed_run_has_the_same_bits(tmp_path, seed):
         config = ModelConfig(cell, len(VOCAB), 6, layers, embedding, dropout)
         model = LanguageModel.init(config, seed)
         trainer = Trainer(model, OPTIMIZERS[optimizer](0.02), ids, batch_size=4, seq_length=9, clip_norm=1.0, rng=seed)
-        trainer.schedule = schedule_by_name(schedule, total, trainer.batches_per_epoch)
+        trainer.schedule = run.make_schedule(Settings(schedule=schedule), total, trainer.batches_per_epoch)
         return trainer
 
     whole = make(1)
@@ -77,10 +76,10 @@ def test_a_resumed_run_has_the_same_bits(tmp_path, seed):
         save_checkpoint(path, trainer, VOCAB)
         checkpoint = load_checkpoint(path)
         trainer = make(2)  # everything must come from the file
-        trainer.restore(checkpoint.arrays, checkpoint.training)
+        restore(trainer, checkpoint.arrays, checkpoint.training)
     assert losses == expected
     assert all(p.tobytes() == whole.model.params[name].tobytes() for name, p in trainer.model.params.items())
-    assert trainer.snapshot()[1] == whole.snapshot()[1]
+    assert snapshot(trainer)[1] == snapshot(whole)[1]
     texts = ["".join(minirnn.sample(t.model, VOCAB, 3, "The", 40)) for t in (whole, trainer)]
     assert texts[0] == texts[1]
 
@@ -93,9 +92,9 @@ def test_a_snapshot_of_another_model_is_refused():
         for H in (4, 5)
     )  # fmt: skip
     with pytest.raises(ValueError, match=r"params/rnn0\.Wxh must have shape \(5, "):
-        large.restore(*small.snapshot())
+        restore(large, *snapshot(small))
     with pytest.raises(ValueError, match=r"the snapshot has no params/rnn0\.Wxh"):
-        large.restore({}, {})
+        restore(large, {}, {})
 
 
 @pytest.mark.parametrize(
@@ -316,9 +315,9 @@ def test_the_folder_is_untouched_if_the_text_is_bad(tmp_path):
 
 IDS = VOCAB.encode(TEXT)
 ODD = Settings(
-    cell="lstm", hidden_size=5, layers=2, embedding_size=5, dropout=0.3, tie_weights=True, optimizer="rmsprop", decay=0.8,
-    learning_rate=0.03, clip_norm=0.7, clip_value=0.2, reduction="sum", batch_size=3, seq_length=7, steps=None, epochs=2,
-    seed=9, smoothing=0.9,
+    cell="lstm", hidden_size=5, layers=2, embedding_size=5, dropout=0.3, tie_weights=True, optimizer="rmsprop",
+    decay=0.8, learning_rate=0.03, clip_norm=0.7, clip_value=0.2, reduction="sum", batch_size=3, seq_length=7,
+    steps=None, epochs=2, seed=9, smoothing=0.9,
 )  # fmt: skip
 
 
@@ -389,10 +388,10 @@ def test_the_sample_is_of_the_best_model_with_the_seed(tmp_path, text_file, monk
 def test_a_restored_trainer_shares_nothing():
     one, other = (run.make_trainer(IDS, len(VOCAB), ODD)[0] for _ in range(2))
     list(one.steps(3))
-    other.restore(*one.snapshot())
-    before = {name: array.copy() for name, array in one.snapshot()[0].items()}
+    restore(other, *snapshot(one))
+    before = {name: array.copy() for name, array in snapshot(one)[0].items()}
     list(other.steps(3))
-    assert all((before[name] == array).all() for name, array in one.snapshot()[0].items())
+    assert all((before[name] == array).all() for name, array in snapshot(one)[0].items())
 
 
 def test_steps_asked_for_later_count_more_than_epochs_asked_for_first(tmp_path, text_file, capsys):

@@ -18,7 +18,8 @@ import numpy as np
 import minirnn
 from minirnn.commands.run import make_trainer, split
 from minirnn.commands.settings import Settings, option
-from minirnn.text import Vocabulary, read_pieces, read_text
+from minirnn.files.corpus import read_pieces, read_text
+from minirnn.text import Vocabulary
 
 AVX512_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")  # of OpenBLAS
 ROUNDS = 3  # of trials

@@ -20,7 +20,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -31,14 +31,14 @@ import numpy as np
 from minirnn.checks import Array
 from minirnn.commands.progress import Progress, beside
 from minirnn.commands.settings import Settings, changed, settings_from
-from minirnn.files.checkpoint import load_checkpoint, save_checkpoint, whole, writing
+from minirnn.files.checkpoint import load_checkpoint, restore, save_checkpoint, whole, writing
 from minirnn.files.corpus import encode_files, longest_copy
 from minirnn.files.interrupt import catch_interrupt
 from minirnn.model import LanguageModel, ModelConfig
 from minirnn.optim import OPTIMIZERS
 from minirnn.plots import plot_losses
 from minirnn.sample import sample
-from minirnn.schedules import epoch_decay, schedule_by_name
+from minirnn.schedules import cosine_decay, epoch_decay, exponential_decay, linear_decay
 from minirnn.text import Vocabulary
 from minirnn.train import Report, Trainer, evaluate
 
@@ -122,7 +122,7 @@ def resume(folder: Path, wishes: Mapping[str, Any]) -> "Run":
         load_ids(folder / "text.npy", text["tokens"])  # may know better what is wrong
         raise ValueError(f"{folder / 'text.npy'} is not the text this run began with; begin a new run")
     run = Run(folder, changed(settings, wishes), text, checkpoint.vocab, checkpoint.history)
-    run.trainer.restore(checkpoint.arrays, checkpoint.training)
+    restore(run.trainer, checkpoint.arrays, checkpoint.training)
     if wishes and run.total < run.trainer.step:
         raise ValueError(f"the run is at step {run.trainer.step:,} already; ask for more than {run.total:,}")
     print(f"resumed at step {run.trainer.step:,} of {run.total:,}")
@@ -182,10 +182,19 @@ def make_trainer(ids: Array, vocab_size: int, settings: Settings) -> tuple[Train
     )  # fmt: skip
     epoch = trainer.batches_per_epoch
     total = settings.steps or (settings.epochs or 0) * epoch
-    trainer.schedule = schedule_by_name(settings.schedule, total, epoch)
-    if settings.schedule == "epochs":
-        trainer.schedule = lambda step: epoch_decay(step, epoch, settings.constant_epochs, settings.epoch_decay)
+    trainer.schedule = make_schedule(settings, total, epoch)
     return trainer, total
+
+
+def make_schedule(settings: Settings, total: int, epoch: int) -> Callable[[int], float] | None:
+    """The factor on the learning rate, for a run of ``total`` steps, ``epoch`` of which are an epoch."""
+    return {
+        "constant": None,
+        "linear": lambda step: linear_decay(step, total),
+        "cosine": lambda step: cosine_decay(step, total),
+        "exponential": lambda step: exponential_decay(step, total, 0.01),
+        "epochs": lambda step: epoch_decay(step, epoch, settings.constant_epochs, settings.epoch_decay),
+    }[settings.schedule]
 
 
 # --- the run ----------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ def surprisals(model: LanguageModel, ids: Array) -> Array:
     inputs, targets = ids[:-1], ids[1:]
     for start in range(0, len(inputs), STEPS):
         x, y = inputs[start : start + STEPS], targets[start : start + STEPS]
-        logits, state = model.bag_logits(x[:, None], state)  # (V, T)
-        nats += [cross_entropy_forward(logits[:, [t]], y[[t]], np.ones(1))[0] for t in range(len(y))]
+        logits, state = model.logits(x[:, None], state)  # (T, V, 1)
+        nats += [cross_entropy_forward(logits[t], y[[t]], np.ones(1))[0] for t in range(len(y))]
     return np.array(nats)
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from minirnn.model import CELLS
 from minirnn.optim import OPTIMIZERS
-from minirnn.schedules import SCHEDULES
 
 LARGEST = 10**12  # of whole numbers
+SCHEDULES = ("constant", "linear", "cosine", "exponential", "epochs")  # functions of minirnn.schedules
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ class Checkpoint:
 
     model: LanguageModel
     vocab: Vocabulary
-    arrays: Params  # for Trainer.restore
-    training: dict[str, Any]  # for Trainer.restore
+    arrays: Params  # these and
+    training: dict[str, Any]  # these for restore
     settings: dict[str, Any]  # how the run was started
     history: list[dict[str, float]]
 
@@ -63,11 +63,42 @@ def save_checkpoint(
     """Write all there is of a training run, as :func:`save_model` writes a model.
 
     ``settings`` and ``history`` are for the caller: whatever JSON can hold. To go on, make the same trainer again and
-    call ``trainer.restore(checkpoint.arrays, checkpoint.training)``.
+    call ``restore(trainer, checkpoint.arrays, checkpoint.training)``.
     """
-    arrays, training = trainer.snapshot()
+    arrays, training = snapshot(trainer)
     more = {"training": training, "settings": settings or {}, "history": history or []}
     write(path, trainer.model, vocab, arrays, more)
+
+
+def snapshot(trainer: Trainer) -> tuple[Params, dict[str, Any]]:
+    """All that training has changed: the arrays themselves by name, and numbers that JSON can hold."""
+    arrays = {f"params/{name}": p for name, p in trainer.model.params.items()}
+    arrays |= {f"optimizer/{name}": slot for name, slot in trainer.optimizer.state.items()}
+    arrays |= {f"state/{i}/{j}": s for i, layer in enumerate(trainer.state) for j, s in enumerate(layer)}
+    rng = trainer.rng.bit_generator.state
+    return arrays, {"step": trainer.step, "smooth_loss": trainer.smooth_loss, "rng": rng}
+
+
+def restore(trainer: Trainer, arrays: Params, numbers: dict[str, Any]) -> None:
+    """Let a trainer go on from a :func:`snapshot`, exactly: its steps have the same bits as without a stop.
+
+    It must have been made with the same settings. ValueError if the arrays are not those of its model.
+    """
+    slots = {name: a for name, a in arrays.items() if name.startswith("optimizer/")}
+    for name, mine in snapshot(trainer)[0].items():
+        if name.startswith("optimizer/"):
+            continue  # a new optimizer remembers nothing yet
+        if name not in arrays:
+            raise ValueError(f"the snapshot has no {name}")
+        check_shape(name, arrays[name], mine.shape)
+    for name, p in trainer.model.params.items():
+        p[...] = arrays[f"params/{name}"]
+    trainer.optimizer.state = {name.removeprefix("optimizer/"): slot.copy() for name, slot in slots.items()}
+    trainer.state = tuple(
+        tuple(arrays[f"state/{i}/{j}"].copy() for j in range(len(layer))) for i, layer in enumerate(trainer.state)
+    )
+    trainer.step, trainer.smooth_loss = int(numbers["step"]), float(numbers["smooth_loss"])
+    trainer.rng.bit_generator.state = numbers["rng"]
 
 
 def write(path: str | Path, model: LanguageModel, vocab: Vocabulary, arrays: Params, more: dict[str, Any]) -> None:
