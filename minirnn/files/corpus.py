@@ -29,8 +29,8 @@ def read_text(path: str | Path, encoding: str = "utf-8") -> str:
     return "".join(read_pieces(path, encoding))
 
 
-def read_pieces(path: str | Path, encoding: str = "utf-8", size: int = PIECE) -> Iterator[str]:
-    """The text that :func:`read_text` reads, in pieces of about ``size`` bytes of the file."""
+def read_pieces(path: str | Path, encoding: str = "utf-8") -> Iterator[str]:
+    """The text that :func:`read_text` reads, in pieces of about ``PIECE`` bytes of the file."""
     path = Path(path)
     try:
         b"a".decode(encoding)
@@ -46,7 +46,7 @@ def read_pieces(path: str | Path, encoding: str = "utf-8", size: int = PIECE) ->
     done, first, start, empty = 0, b"", True, True
     with path.open("rb") as file:
         while True:
-            data = file.read(size)
+            data = file.read(PIECE)
             done, first = done + len(data), first or data[:2]
             try:
                 piece = decoder.decode(data, final=not data)
