@@ -254,7 +254,7 @@ def test_on_a_terminal_one_line_is_written_over(monkeypatch):
     progress.show(report(2), {}, False)  # too soon
     assert "step 2" not in terminal.text
     progress.show(report(3), {"valid": 1.75, "accuracy": 0.5}, True)
-    assert "\033[1mvalidation 1.750\033[0m  1:15 left  2.525 bits  accuracy 0.500  1,234" in terminal.text
+    assert "\033[1mvalid 1.750\033[0m  2.525 bits  1:15 left  accuracy 0.500  1,234" in terminal.text
     assert terminal.text.endswith("\n")
 
 
@@ -316,9 +316,9 @@ def test_the_folder_is_untouched_if_the_text_is_bad(tmp_path):
 
 IDS = VOCAB.encode(TEXT)
 ODD = Settings(
-    cell="lstm", hidden_size=5, layers=2, embedding_size=5, dropout=0.3, tie_weights=True, optimizer="rmsprop", decay=0.8,
-    learning_rate=0.03, clip_norm=0.7, clip_value=0.2, reduction="sum", batch_size=3, seq_length=7, steps=None, epochs=2,
-    seed=9, smoothing=0.9,
+    cell="lstm", hidden_size=5, layers=2, embedding_size=5, dropout=0.3, tie_weights=True, optimizer="rmsprop",
+    decay=0.8, learning_rate=0.03, clip_norm=0.7, clip_value=0.2, reduction="sum", batch_size=3, seq_length=7,
+    steps=None, epochs=2, seed=9, smoothing=0.9,
 )  # fmt: skip
 
 
@@ -415,7 +415,7 @@ def test_a_run_that_is_killed_before_its_first_evaluation_can_be_resumed(tmp_pat
 
 def test_whole_fields_are_left_out_where_a_line_is_too_long(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
-    full = "step 3/100  loss 2.500  validation 1.750  1:15 left  perplexity 5.75  accuracy 0.500"
+    full = "step 3/100  loss 2.500  valid 1.750  perplexity 5.75  1:15 left  accuracy 0.500"
     full += "  1,234 words/s  epoch 0.30"
     for columns in (1, 39, 60, 80, 100, 200):
         monkeypatch.setenv("COLUMNS", str(columns))
