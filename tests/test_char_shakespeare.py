@@ -1,9 +1,7 @@
 """The example from its command line: what it finds to read, what it leaves behind, how it fails."""
 
-import contextlib
 import hashlib
 import io
-import math
 import os
 import re
 import signal
@@ -12,9 +10,9 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
-import char_options
 import char_shakespeare
 import numpy as np
 import pytest
@@ -22,9 +20,12 @@ import support
 from conftest import ROOT, TINY_SHAKESPEARE
 
 import minirnn
+from minirnn.commands.cli import guarded
+from minirnn.commands.presets import PRESETS
+from minirnn.files.checkpoint import load_checkpoint
 
-QUICK = ["--hidden", "8", "--batch-size", "2", "--seq-length", "10", "--steps", "40", "--report-every", "20"]
 PNG = b"\x89PNG\r\n\x1a\n"
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 @pytest.fixture(autouse=True)
@@ -37,155 +38,89 @@ def a_user_without_anything(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """The default preset, with a model and a run small enough for a test."""
+    small = dict(hidden_size=8, batch_size=2, seq_length=10, steps=40, report_every=20, sample_every=20)
+    monkeypatch.setitem(PRESETS, "default", replace(PRESETS["default"], **small))
+
+
 def no_network(url, timeout):
     assert timeout == 5
     raise urllib.error.URLError("no network here")
 
 
-def test_a_run_reports_samples_and_leaves_a_model_and_a_picture(text_file, tmp_path, capsys):
-    assert char_shakespeare.main(["--text", str(text_file), "--sample-every", "20", *QUICK]) == 0
+def example(*arguments):
+    return char_shakespeare.main([str(argument) for argument in arguments])
+
+
+def test_a_run_reports_samples_and_leaves_a_model_and_a_picture(text_file, quick, with_pictures, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert example("--text", text_file) == 0
     out = capsys.readouterr().out
-    assert re.search(r"text: .*text.txt \(1,128 characters\), asked for with --text", out)
-    assert re.search(
-        r"step 20/40  epoch 0\.\d\d  smoothed loss \d\.\d+ nats, \d\.\d+ bits  validation \d\.\d+, acc", out
-    )
-    assert re.search(r"accuracy 0\.\d+  [\d,]+ characters/s  0:0\d left", out)
-    assert "----- sample at step 20" in out and "----- a sample of that model" in out
-    assert (tmp_path / "runs/shakespeare/loss.png").read_bytes().startswith(PNG)
-    model, vocab = minirnn.load_model(tmp_path / "runs/shakespeare/model.npz")
+    assert re.search(r"text: .*text.txt, asked for with --text", out)
+    assert re.search(r"step 20/40  loss \d\.\d+  valid \d\.\d+  \d\.\d+ bits  0:0\d left  accuracy 0\.\d+  ", out)
+    assert re.search(r"  [\d,]+ characters/s  epoch 0\.\d\d\n", out)
+    for title in ("before training", "sample at step 20", "a sample of that model"):
+        assert f"----- {title}, temperature 0.8 -----" in out
+    assert "sample at step 40" not in out
+    assert Path("runs/shakespeare/loss.png").read_bytes().startswith(PNG)
+    model, vocab = minirnn.load_model("runs/shakespeare/best.npz")
     assert model.config.hidden_size == 8 and vocab.tokens == sorted(set(text_file.read_text()))
 
 
-def test_the_same_seed_gives_the_same_run(text_file, capsys):
+def test_the_same_seed_gives_the_same_run(text_file, quick):
     runs = []
-    for out, seed in (("a", "1"), ("b", "1"), ("c", "2")):
-        assert char_shakespeare.main(["--text", str(text_file), "--seed", seed, "--out", out, *QUICK]) == 0
-        capsys.readouterr()
-        runs.append(Path(out, "model.npz").read_bytes())
+    for out, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert example("--text", text_file, "--seed", seed, "--out", out) == 0
+        runs.append(Path(out, "best.npz").read_bytes())
     assert runs[0] == runs[1] != runs[2]
 
 
-def test_karpathys_preset_sums_and_uses_the_whole_text(text_file, capsys):
-    assert (
-        char_shakespeare.main(
-            ["--text", str(text_file), "--preset", "karpathy", "--steps", "50", "--report-every", "50"]
-        )
-        == 0
-    )
+def test_karpathys_preset_sums_and_uses_the_whole_text(text_file, trainers, capsys):
+    assert example("--text", text_file, "--preset", "karpathy", "--steps", 1000) == 0
     out = capsys.readouterr().out
-    assert "1,128 characters to train on, 0 to validate" in out and "1 sequences x 25 characters" in out
-    loss, total = map(float, re.search(r"loss ([\d.]+) nats.*\(sum over 25: ([\d.]+)\)", out).groups())
+    assert "1,128 characters to train on, 0 to validate" in out and "steps of 1 x 25 characters" in out
+    loss, total = map(float, re.search(r"loss ([\d.]+)  \(sum over 25: ([\d.]+)\)", out).groups())
     assert total == pytest.approx(25 * loss, abs=0.02)
-
-
-@pytest.mark.parametrize("preset", ["minute", "char-rnn", "goerner"])
-def test_every_preset_runs(text_file, tmp_path, preset):
-    arguments = ["--text", str(text_file), "--preset", preset, "--hidden", "8", "--steps", "3", "--batch-size", "2"]
-    assert char_shakespeare.main([*arguments, "--seq-length", "10"]) == 0
-    model, _ = minirnn.load_model(tmp_path / "runs/shakespeare/model.npz")
-    expected = {"minute": ("gru", 1, 0.0), "char-rnn": ("lstm", 2, 0.0), "goerner": ("gru", 3, 0.2)}[preset]
-    assert (model.config.cell, model.config.layers, model.config.dropout) == expected
-
-
-@pytest.mark.parametrize(
-    "options", [["--cell", "lstm", "--optimizer", "rmsprop", "--schedule", "cosine"], ["--epochs", "1"]]
-)
-def test_every_option_runs(text_file, options, capsys):
-    assert char_shakespeare.main(["--text", str(text_file), *QUICK, *options]) == 0
-    assert ("step 50/50  epoch 1.00" if "--epochs" in options else "step 40/40") in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("preset", "published"),
-    [
-        (
-            "karpathy",
-            dict(cell="rnn", layers=1, hidden=100, dropout=0.0, optimizer="adagrad", learning_rate=0.1, clip_value=5.0,
-                 clip_norm=math.inf, batch_size=1, seq_length=25, schedule="constant", reduction="sum", init_std=0.01,
-                 smoothing=0.999),
-        ),
-        (
-            "char-rnn",
-            dict(cell="lstm", layers=2, hidden=128, dropout=0.0, optimizer="rmsprop", learning_rate=0.002,
-                 clip_value=5.0, clip_norm=math.inf, batch_size=50, seq_length=50, schedule="epochs", reduction="sum",
-                 duration=("epochs", 30), valid=0.05),
-        ),
-        (
-            "goerner",
-            dict(cell="gru", layers=3, hidden=512, dropout=0.2, optimizer="adam", learning_rate=0.001, batch_size=200,
-                 seq_length=30, schedule="constant", reduction="mean", duration=("epochs", 10)),
-        ),
-        (  # ours
-            "minute",
-            dict(cell="gru", layers=1, hidden=256, dropout=0.0, optimizer="adam", learning_rate=0.005, clip_norm=1.0,
-                 batch_size=32, seq_length=32, schedule="linear", reduction="mean", duration=("steps", 3800)),
-        ),
-    ],
-)  # fmt: skip
-def test_presets_keep_the_numbers_they_are_known_for(preset, published):
-    args = vars(char_options.parse_arguments(["--preset", preset]))
-    assert {name: args[name] for name in published} == published
-
-
-def test_the_trainer_gets_what_the_command_line_says(text_file, trainers):
-    options = ["--optimizer", "adam", "--learning-rate", "0.003", "--clip-norm", "2", "--clip-value", "3"]
-    assert char_shakespeare.main(["--text", str(text_file), *QUICK, *options]) == 0
     (trainer,) = trainers
-    assert isinstance(trainer.optimizer, minirnn.Adam) and trainer.learning_rate == 0.003
-    assert (trainer.clip_norm, trainer.clip_value, trainer.reduction) == (2, 3, "mean")
-    assert trainer.x.shape[1:] == (10, 2) and trainer.smoothing == 0.99
-
-
-def test_karpathys_preset_starts_with_small_normal_weights(text_file, trainers):
-    assert char_shakespeare.main(["--text", str(text_file), "--preset", "karpathy", "--steps", "1"]) == 0
-    (trainer,) = trainers
-    assert (trainer.clip_value, trainer.reduction, trainer.smoothing) == (5, "sum", 0.999)
+    assert (trainer.clip_value, trainer.clip_norm, trainer.reduction, trainer.smoothing) == (5, np.inf, "sum", 0.999)
     for name in ("rnn0.Wxh", "rnn0.Whh", "Why"):
         assert trainer.initial[name].std() == pytest.approx(0.01, rel=0.1)
         assert 0.025 < abs(trainer.initial[name]).max() < 0.06  # normal, not uniform
     assert not trainer.initial["rnn0.bh"].any() and not trainer.initial["by"].any()
 
 
-@pytest.mark.parametrize(
-    ("schedule", "halfway", "at_the_end"), [("linear", 0.5, 1 / 40), ("cosine", 0.5, 0.5 * (1 - np.cos(np.pi / 40)))]
-)
-def test_a_schedule_falls_over_all_steps(text_file, trainers, schedule, halfway, at_the_end):
-    assert char_shakespeare.main(["--text", str(text_file), *QUICK, "--schedule", schedule]) == 0
-    (trainer,) = trainers
-    assert trainer.schedule(20) == pytest.approx(halfway)
-    assert trainer.optimizer.learning_rate == pytest.approx(trainer.learning_rate * at_the_end)
+@pytest.mark.parametrize("preset", ["minute", "char-rnn", "goerner"])
+def test_every_preset_runs(text_file, monkeypatch, preset):
+    small = replace(PRESETS[preset], hidden_size=8, batch_size=2, seq_length=10)
+    monkeypatch.setitem(PRESETS, preset, small)
+    assert example("--text", text_file, "--preset", preset, "--steps", 3) == 0
+    config = minirnn.load_model("runs/shakespeare/best.npz")[0].config
+    assert (config.cell, config.layers, config.dropout) == (small.cell, small.layers, small.dropout)
 
 
-def test_the_schedule_by_epochs_begins_to_fall_after_ten(text_file, trainers):
-    assert char_shakespeare.main(["--text", str(text_file), *QUICK, "--schedule", "epochs"]) == 0
-    (trainer,) = trainers
-    n = trainer.batches_per_epoch
-    factors = [trainer.schedule(step) for step in (0, 10 * n - 1, 10 * n, 11 * n)]
-    assert factors == pytest.approx([1, 1, 0.97, 0.97**2])
+def test_the_command_train_continues_what_the_example_began(text_file, quick, capsys):
+    assert example("--text", text_file, "--steps", 60, "--out", "whole") == 0
+    assert example("--text", text_file, "--steps", 40, "--out", "parts") == 0
+    from minirnn.commands.cli import main
 
-
-def test_only_a_better_model_is_saved(text_file, trainers, monkeypatch, capsys):
-    losses, saved, save = iter([3.0, 2.0, 2.5]), [], minirnn.save_model
-
-    def spy(*args):
-        saved.append(trainers[0].step)
-        save(*args)
-
-    monkeypatch.setattr(minirnn, "save_model", spy)
-    monkeypatch.setattr(minirnn, "evaluate", lambda *_, **__: (next(losses), 0.5))
-    assert char_shakespeare.main(["--text", str(text_file), *QUICK]) == 0  # reports at steps 0, 20 and 40
-    assert saved == [0, 20] and "(best validation 2.000 nats" in capsys.readouterr().out
+    assert main(["train", "--resume", "--out", "parts", "--steps", "60"]) == 0
+    whole, parts = (load_checkpoint(Path(out, "last.npz")) for out in ("whole", "parts"))
+    assert whole.training == parts.training and whole.training["step"] == 60
+    assert all(whole.arrays[name].tobytes() == parts.arrays[name].tobytes() for name in whole.arrays)
 
 
 @pytest.mark.skipif(TINY_SHAKESPEARE is None, reason="needs tinyshakespeare.txt in the folder MINIRNN_DATA")
-def test_karpathys_preset_falls_as_min_char_rnn_did(capsys):
+@pytest.mark.parametrize("seeds", [[1], pytest.param([1, 2, 3, 4, 5], marks=pytest.mark.soak)])
+def test_karpathys_preset_falls_as_min_char_rnn_did(seeds, capsys):
     found = {1000: [], 10_000: []}
-    for seed in ("1", "2", "3"):
-        arguments = ["--text", str(TINY_SHAKESPEARE), "--preset", "karpathy", "--steps", "10000", "--seed", seed]
-        assert char_shakespeare.main(arguments) == 0
-        for step, total in re.findall(r"step (\d+)/10000 .*\(sum over 25: ([\d.]+)\)", capsys.readouterr().out):
-            if int(step) in found:
-                found[int(step)].append(float(total))
+    for seed in seeds:
+        arguments = ["--text", TINY_SHAKESPEARE, "--preset", "karpathy", "--steps", 10_000, "--seed", seed]
+        assert example(*arguments) == 0
+        for step, total in re.findall(r"step ([\d,]+)/10,000 .*\(sum over 25: ([\d.]+)\)", capsys.readouterr().out):
+            if int(step.replace(",", "")) in found:
+                found[int(step.replace(",", ""))].append(float(total))
     assert 83 < statistics.median(found[1000]) < 90
     assert 50 < statistics.median(found[10_000]) < 57
 
@@ -205,16 +140,15 @@ def deliver(monkeypatch, data, sha256=None):
 
 def test_text_is_looked_for_in_order(tmp_path, monkeypatch):
     def found():
-        text, line = support.find_text(None)
-        return text[:10], line
+        path, line = support.find_text(None)
+        assert line.startswith(f"text: {path}, ")
+        return path.read_text()[:10], line
 
     text, line = found()
     assert text == "THE WINTER" and line.endswith("no download: no network here")
     deliver(monkeypatch, b"downloaded text")
-    assert found() == (
-        "downloaded",
-        f"text: {support.URL} (15 characters), downloaded; kept in {tmp_path}/cache/minirnn/tinyshakespeare.txt",
-    )
+    kept = f"{tmp_path}/cache/minirnn/tinyshakespeare.txt"
+    assert found() == ("downloaded", f"text: {kept}, downloaded from {support.URL} and kept")
     monkeypatch.setattr(urllib.request, "urlopen", None)  # from here on the network is not asked
     text, line = found()
     assert text == "downloaded" and line.endswith("found in the cache")
@@ -223,13 +157,13 @@ def test_text_is_looked_for_in_order(tmp_path, monkeypatch):
     text, line = found()
     assert text == "from the f" and line.endswith("found in the folder MINIRNN_DATA")
     put(tmp_path / "mine.txt", "my own text")
-    text, line = support.find_text("mine.txt")
-    assert text == "my own text" and line.endswith("asked for with --text")
+    path, line = support.find_text("mine.txt")
+    assert path.read_text() == "my own text" and line.endswith("asked for with --text")
 
 
 def test_an_empty_data_folder_is_passed_over(tmp_path, monkeypatch):
     monkeypatch.setenv("MINIRNN_DATA", str(tmp_path))
-    assert support.find_text(None, offline=True)[0].startswith("THE WINTER FERRY")
+    assert support.find_text(None, offline=True)[0] == support.PLAY
 
 
 def test_offline_asks_no_network(monkeypatch):
@@ -239,16 +173,17 @@ def test_offline_asks_no_network(monkeypatch):
 
 def test_a_download_that_is_not_tiny_shakespeare_is_not_used(tmp_path, monkeypatch):
     deliver(monkeypatch, b"a page that says log in first", "0" * 64)
-    text, line = support.find_text(None)
-    assert text.startswith("THE WINTER FERRY") and "its sha256 is not 000000000000..." in line
+    path, line = support.find_text(None)
+    assert path == support.PLAY and "its sha256 is not 000000000000..." in line
     assert not (tmp_path / "cache").exists()
 
 
 def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(tmp_path, monkeypatch):
     (tmp_path / "cache").write_text("a file where a folder should be")
     deliver(monkeypatch, b"downloaded text")
-    text, line = support.find_text(None)
-    assert text == "downloaded text" and "cannot be kept for the next time" in line
+    path, line = support.find_text(None)
+    assert path.read_text() == "downloaded text" and "cannot be kept for the next time" in line
+    path.unlink()
 
 
 def test_the_play_is_ascii_long_enough_and_laid_out_as_a_script():
@@ -262,7 +197,7 @@ def test_the_play_is_ascii_long_enough_and_laid_out_as_a_script():
 
 
 def fails(capsys, *arguments):
-    assert char_shakespeare.main([*arguments]) == 2
+    assert example(*arguments) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1 and captured.err.startswith("char_shakespeare.py: ")
     return captured.err
@@ -273,157 +208,133 @@ def fails(capsys, *arguments):
     [
         (None, [], "cannot use text.txt: No such file or directory$"),
         (b"", [], "text.txt is empty"),
-        (b"caf\xe9" * 99, [], "byte 0xe9 at offset 3 cannot be decoded; .*; name the file's encoding with --encoding"),
+        (b"caf\xe9" * 99, [], "byte 0xe9 at offset 3 cannot be decoded; .*; name the encoding with --encoding"),
         (
             b"short",
             [],
-            r"5 tokens are too few to train on: a batch of B = 32 sequences x T = 25 steps needs B\*T \+ 1 = 801",
+            r"5 tokens are too few to train on: a batch of B = 32 sequences x T = \d+ steps needs",
         ),
-        (
-            b"a" * 25,
-            ["--batch-size", "1", "--seq-length", "21", "--valid", "0.05"],
-            "evaluation needs at least 2 tokens",
-        ),
-        (
-            b"abc" * 999,
-            ["--valid", "0.99999"],
-            "--valid 0.99999 leaves 1 of 2,997 characters to train on, but 801 are needed",
-        ),
-        (b"abc" * 999, ["--hidden", "9" * 11], r"hidden_size must be less than 2\*\*31, got 9+; no memory holds"),
-        (b"abc" * 999, ["--learning-rate", "inf"], "learning_rate must be finite, got inf"),
         (b"abc" * 999, ["--encoding", "undefined"], "unknown encoding 'undefined'; common ones are"),
-        (b"abc" * 999, ["--out", "text.txt"], "--out must name a folder, text.txt is a file"),
-        (b"abc" * 999, ["--prime", "abcX"], "not in the vocabulary of 3 chars: 'X'"),
-        (b"abc" * 999, ["--temperature", "-1"], "temperature must be at least 0"),
-        (b"abc" * 999, ["--temperature", "nan"], "temperature must be at least 0 .*, got nan"),
-        (b"abc" * 999, ["--learning-rate", "0"], "learning_rate must be greater than 0, got 0"),
-        (b"abc" * 999, ["--clip-norm", "nan"], "clip_norm must be greater than 0, got nan"),
         (b"abc" * 999, ["--encoding", "klingon"], "unknown encoding 'klingon'"),
-        (b"abc" * 999, ["--learning-rate", "1e38"], r"training diverged at step \d+"),
+        (b"abc" * 999, ["--out", "text.txt"], "text.txt: Not a directory|text.txt: File exists"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, capsys, data, arguments, message):
     if data is not None:
         (tmp_path / "text.txt").write_bytes(data)
+    before = sorted(tmp_path.rglob("*"))
     assert re.search(message, fails(capsys, "--text", "text.txt", *arguments))
+    assert {"runs"} >= {path.name for path in set(tmp_path.rglob("*")) - set(before)}
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--steps", "0"],
-        ["--hidden", "x"],
-        ["--valid", "1"],
-        ["--preset", "none"],
-        ["--seed", "-1"],
-        ["--text", ""],
-        ["--out", ""],
-    ],
-)
-def test_impossible_options_are_refused_by_the_command_line(capsys, arguments):
+@pytest.mark.parametrize("arguments", [
+    ["--steps", "0"], ["--steps", "x"], ["--preset", "none"], ["--seed", "-1"], ["--text", ""], ["--out", ""],
+])  # fmt: skip
+def test_impossible_options_are_refused_in_one_sentence(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
-        char_shakespeare.main(arguments)
+        example(*arguments)
     assert caught.value.code == 2
-    assert "error: argument " + arguments[0] in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert f": {arguments[0]} takes " in err and f"got {arguments[1]!r}" in err and err.count("\n") == 1
 
 
-def test_an_output_folder_that_cannot_be_written_is_noticed_before_training(tmp_path, text_file, capsys):
+def test_an_output_folder_that_cannot_be_written_is_noticed_before_training(tmp_path, text_file, quick, capsys):
     (tmp_path / "taken").write_text("a file")
-    assert "cannot use taken/run: Not a directory" in fails(
-        capsys, "--text", str(text_file), "--out", "taken/run", *QUICK
-    )
+    assert "cannot use taken/run: Not a directory" in fails(capsys, "--text", text_file, "--out", "taken/run")
 
 
-def test_divergence_keeps_what_there_is(text_file, capsys):
-    arguments = ["--text", str(text_file), "--out", "run", *QUICK]
-    assert char_shakespeare.main(arguments) == 0
+def test_divergence_keeps_what_there_is(text_file, quick, monkeypatch, capsys):
+    arguments = ["--text", text_file, "--out", "run"]
+    assert example(*arguments) == 0
     capsys.readouterr()
-    before = Path("run/model.npz").read_bytes()
-    assert "diverged" in fails(capsys, *arguments, "--learning-rate", "1e38")
-    assert Path("run/model.previous.npz").read_bytes() == before
-    minirnn.load_model("run/model.npz")
-    assert Path("run/loss.png").read_bytes().startswith(PNG)
+    before = Path("run/best.npz").read_bytes()
+    monkeypatch.setitem(PRESETS, "default", replace(PRESETS["default"], learning_rate=1e38))
+    assert "diverged" in fails(capsys, *arguments)
+    assert Path("run.previous/best.npz").read_bytes() == before
+    minirnn.load_model("run/last.npz")
 
 
-def test_a_picture_of_an_early_divergence_is_not_empty(text_file, monkeypatch, capsys):
-    drawn = []
-    monkeypatch.setattr(char_shakespeare, "plot_losses", lambda history, *_: drawn.extend(history))
-    fails(capsys, "--text", str(text_file), *QUICK, "--learning-rate", "1e38")
-    assert [row["step"] for row in drawn] == [0, 1] and all(np.isfinite(row["loss"]) for row in drawn)
-    model, _ = minirnn.load_model("runs/shakespeare/model.npz")
-    assert all(np.isfinite(p).all() for p in model.params.values())
-
-
-def test_no_run_overwrites_the_model_of_another(text_file, capsys):
+def test_no_run_overwrites_another(text_file, quick, capsys):
     kept = []
-    for seed in ("1", "2", "3"):
-        assert char_shakespeare.main(["--text", str(text_file), "--out", "run", "--seed", seed, *QUICK]) == 0
-        kept.append(Path("run/model.npz").read_bytes())
-    assert "the model of an earlier run is now run/model.previous-2.npz" in capsys.readouterr().out
-    names = ("model.previous.npz", "model.previous-2.npz", "model.npz")
-    assert [Path("run", name).read_bytes() for name in names] == kept
+    for seed in (1, 2, 3):
+        assert example("--text", text_file, "--seed", seed) == 0
+        kept.append(Path("runs/shakespeare/last.npz").read_bytes())
+    assert "the run that was in runs/shakespeare is now in runs/shakespeare.previous-2\n" in capsys.readouterr().out
+    names = ("shakespeare.previous", "shakespeare.previous-2", "shakespeare")
+    assert [Path("runs", name, "last.npz").read_bytes() for name in names] == kept
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--valid", "0.99"], ["--prime", "#"], ["--temperature", "-1"], ["--hidden", "x"]]
-)
-def test_a_run_that_cannot_begin_leaves_an_earlier_model_where_it_is(text_file, capsys, arguments):
-    Path("run").mkdir()
-    Path("run/model.npz").write_bytes(b"a model")
-    with contextlib.suppress(SystemExit):
-        fails(capsys, "--text", str(text_file), "--out", "run", *QUICK, *arguments)
-    assert [path.name for path in Path("run").iterdir()] == ["model.npz"]
+def test_what_earlier_releases_left_there_is_set_aside_too(text_file, quick):
+    Path("runs/shakespeare").mkdir(parents=True)
+    for name in ("model.npz", "model.previous-2.npz", "loss.png"):
+        Path("runs/shakespeare", name).write_text(name)
+    assert example("--text", text_file) == 0
+    assert {path.read_text() for path in Path("runs/shakespeare.previous").iterdir()} == {
+        "model.npz", "model.previous-2.npz", "loss.png",
+    }  # fmt: skip
 
 
-def test_control_c_before_the_first_step_says_so_and_leaves_an_earlier_model(text_file, monkeypatch, capsys):
-    Path("run").mkdir()
-    Path("run/model.npz").write_bytes(b"a model")
+def test_a_folder_with_anything_else_is_left_alone(text_file, quick, capsys):
+    Path("home").mkdir()
+    Path("home/thesis.txt").write_text("years of work")
+    assert "home holds thesis.txt, which is not of a run" in fails(capsys, "--text", text_file, "--out", "home")
+    assert [path.name for path in Path("home").iterdir()] == ["thesis.txt"]
 
-    def control_c(*_):
+
+def test_a_run_that_cannot_begin_leaves_an_earlier_one_where_it_is(text_file, quick, capsys):
+    assert example("--text", text_file, "--out", "run") == 0
+    before = {path.name: path.read_bytes() for path in Path("run").iterdir()}
+    Path("short.txt").write_text("ab")
+    fails(capsys, "--text", "short.txt", "--out", "run")
+    fails(capsys, "--text", "missing.txt", "--out", "run")
+    assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == before
+    assert not Path("run.previous").exists()
+
+
+def test_control_c_before_the_first_step_leaves_an_earlier_run(text_file, quick, monkeypatch, capsys):
+    assert example("--text", text_file, "--out", "run") == 0
+
+    def control_c(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(minirnn, "evaluate", control_c)
-    assert char_shakespeare.main(["--text", str(text_file), "--out", "run", *QUICK]) == 130
-    assert capsys.readouterr().out.endswith("interrupted before the first step: there is nothing to keep\n")
-    assert [path.name for path in Path("run").iterdir()] == ["model.npz"]
-    monkeypatch.setattr(minirnn, "sample", control_c)
-    assert char_shakespeare.main(["--text", str(text_file), "--out", "run", *QUICK]) == 130
-    assert capsys.readouterr().err == "char_shakespeare.py: interrupted; whatever is kept was named above\n"
+    with monkeypatch.context() as patch:
+        patch.setattr("minirnn.commands.run.save_checkpoint", control_c)
+        assert example("--text", text_file, "--out", "run") == 130
+    assert capsys.readouterr().err == "char_shakespeare.py: interrupted\n"
+    assert sorted(path.name for path in Path().iterdir() if path.is_dir()) == ["run"]
+    minirnn.load_model("run/best.npz")
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_no_half_of_a_model(text_file, monkeypatch, capsys):
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_of_a_model(text_file, quick, monkeypatch, capsys):
     def full_disk(file, **_):
         file.write(b"the first bytes")
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(np, "savez", full_disk)
-    assert "cannot use run/model.npz: No space left on device" in fails(
-        capsys, "--text", str(text_file), "--out", "run", *QUICK
-    )
-    assert not list(Path("run").iterdir())
+    assert "cannot use run/last.npz: No space left on device" in fails(capsys, "--text", text_file, "--out", "run")
+    assert not Path("run").exists()
 
 
 def raises(error):
-    def program(_):
+    def program():
         raise error
 
     return program
 
 
 def test_an_interrupt_that_nobody_awaits_is_code_130():
-    assert support.run(raises(KeyboardInterrupt()), None) == 130
+    assert guarded("name", raises(KeyboardInterrupt())) == 130
 
 
 def test_too_little_memory_is_one_sentence(capsys):
-    assert support.run(raises(MemoryError("cannot allocate 9 TiB")), None) == 2
+    assert guarded("name", raises(MemoryError("cannot allocate 9 TiB"))) == 2
     sentence = "not enough memory: cannot allocate 9 TiB; take a smaller model, batch or text"
-    assert capsys.readouterr().err == f"char_shakespeare.py: {sentence}\n"
+    assert capsys.readouterr().err == f"name: {sentence}\n"
 
 
 def test_a_reader_who_has_seen_enough_is_no_error():
-    code = "import support; raise SystemExit(support.run(lambda _: any(map(print, range(10**6))), None))"
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT / "examples") as run:
+    code = "from minirnn.commands.cli import guarded; exit(guarded('', lambda: any(map(print, range(10**6)))))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         run.stdout.readline()
         run.stdout.close()
         assert run.stderr.read() == b""
@@ -431,14 +342,20 @@ def test_a_reader_who_has_seen_enough_is_no_error():
 
 
 def test_control_c_finishes_the_step_and_writes_what_there_is(tmp_path, text_file):
-    command = [sys.executable, str(ROOT / "examples/char_shakespeare.py"), "--text", str(text_file), *QUICK]
-    with subprocess.Popen([*command, "--steps", "1000000"], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as run:
+    command = [sys.executable, ROOT / "examples/char_shakespeare.py", "--text", text_file, "--preset", "karpathy"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as run:
         for line in run.stdout:
-            if line.startswith("step 20/"):
+            if line.startswith("step 1,000/"):
                 run.send_signal(signal.SIGINT)
                 break
         rest = run.stdout.read()
     assert run.returncode == 130
-    assert "interrupted: stopped after step " in rest and "----- a sample of that model" in rest and "written: " in rest
-    minirnn.load_model(tmp_path / "runs/shakespeare/model.npz")
+    assert "interrupted after step " in rest and "----- a sample of that model" in rest
+    assert "minirnn train --resume --out runs/shakespeare" in rest
+    minirnn.load_model(tmp_path / "runs/shakespeare/last.npz")
     assert (tmp_path / "runs/shakespeare/loss.png").read_bytes().startswith(PNG)
+
+
+def test_the_example_is_short_and_shows_its_loop():
+    lines = (ROOT / "examples/char_shakespeare.py").read_text().splitlines()
+    assert len(lines) <= 80 and any("for report in run.trainer.steps(" in line for line in lines)

@@ -253,7 +253,7 @@ def test_on_a_terminal_one_line_is_written_over(monkeypatch):
     progress.show(report(2), {}, False)  # too soon
     assert "step 2" not in terminal.text
     progress.show(report(3), {"valid": 1.75, "accuracy": 0.5}, True)
-    assert "\033[1mvalidation 1.750\033[0m  1:15 left  2.525 bits  accuracy 0.500  1,234" in terminal.text
+    assert "\033[1mvalid 1.750\033[0m  2.525 bits  1:15 left  accuracy 0.500  1,234" in terminal.text
     assert terminal.text.endswith("\n")
 
 
@@ -414,7 +414,7 @@ def test_a_run_that_is_killed_before_its_first_evaluation_can_be_resumed(tmp_pat
 
 def test_whole_fields_are_left_out_where_a_line_is_too_long(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
-    full = "step 3/100  loss 2.500  validation 1.750  1:15 left  perplexity 5.75  accuracy 0.500"
+    full = "step 3/100  loss 2.500  valid 1.750  perplexity 5.75  1:15 left  accuracy 0.500"
     full += "  1,234 words/s  epoch 0.30"
     for columns in (1, 39, 60, 80, 100, 200):
         monkeypatch.setenv("COLUMNS", str(columns))

@@ -30,7 +30,7 @@ class Progress:
         """Say how far training is; ``lasting`` lines stay. ``summed``: also the loss summed over so many tokens."""
         if "valid" in row:
             other = beside(row["valid"], self.unit).removesuffix(" per character")
-            self.valid = [f"validation {row['valid']:.3f}", other, f"accuracy {row['accuracy']:.3f}"]
+            self.valid = [f"valid {row['valid']:.3f}", other, f"accuracy {row['accuracy']:.3f}"]
         now = time.monotonic()
         if not lasting and not (self.live and now - self.shown > 0.2):
             return
@@ -38,9 +38,9 @@ class Progress:
         minutes, seconds = divmod(round(report.seconds_left), 60)
         fields = [f"step {report.step:,}/{self.total:,}", f"loss {report.smooth_loss:.3f}"]
         fields += [f"(sum over {summed}: {summed * report.smooth_loss:.2f})"] if summed else []
-        fields += [*self.valid[:1], f"{minutes}:{seconds:02} left", *self.valid[1:]]
+        fields += [*self.valid[:2], f"{minutes}:{seconds:02} left", *self.valid[2:]]
         fields += [f"{report.tokens_per_second:,.0f} {self.unit}s/s", f"epoch {report.epoch:.2f}"]
-        width = shutil.get_terminal_size().columns - 1 if self.live else 79
+        width = shutil.get_terminal_size().columns - 1
         while len("  ".join(fields)) > width and len(fields) > 1:
             fields.pop()
         line = "  ".join(fields)
