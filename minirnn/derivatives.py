@@ -45,26 +45,26 @@ class Central:
     slope: float
     doubt: float  # what two lengths of the step disagree by, and rounding
     jump: float  # of the slope, if there is a kink; else 0
-    coarse: bool  # whether the loss was found to have fewer digits than float64
+    noise: float  # of the loss, as far as it was measured
+    coarse: bool  # whether it then has fewer digits than float64
 
 
 def central_slope(
-    loss_fn: LossFunction, params: Params, name: str, v: Array, eps: float = 1e-4, measure_noise: bool = False
+    loss_fn: LossFunction, params: Params, name: str, v: Array, eps: float = 1e-4, noise: float = 0.0
 ) -> Central:
-    """The same slope without complex numbers.
+    """The same slope without complex numbers; ``noise`` is how far the loss is known to jitter.
 
     Steps of eps and 2 eps are combined so that the first error term cancels (Richardson, 1911). Over 2 eps a smooth
     function bends twice as much as over eps; at a kink it bends just as much, and that tells them apart.
     """
     e = eps / max(1.0, float(np.linalg.norm(v)))
     center, right, left, right2, left2 = loss_along(loss_fn, params, name, v, e * np.array([0, 1, -1, 2, -2]))
-    noise = noise_along(loss_fn, params, name, v) if measure_noise else 0.0
     with np.errstate(all="ignore"):
         near, far = (right - left) / (2 * e), (right2 - left2) / (4 * e)
         rounding = max(1e-14 * max(map(abs, (center, right2, left2))), 4 * noise) / e
         jump = abs(2 * (right - 2 * center + left) / e - (right2 - 2 * center + left2) / (2 * e))
-        jump, coarse = jump if jump > 4 * rounding else 0.0, noise > 1e-12 * abs(center)
-        return Central((4 * near - far) / 3, abs(near - far) + rounding, jump, coarse)
+        jump = jump if jump > 4 * rounding else 0.0
+        return Central((4 * near - far) / 3, abs(near - far) + rounding, jump, noise, noise > 1e-12 * abs(center))
 
 
 def noise_along(loss_fn: LossFunction, params: Params, name: str, v: Array) -> float:
@@ -72,13 +72,22 @@ def noise_along(loss_fn: LossFunction, params: Params, name: str, v: Array) -> f
 
     That is 1e-16 of the loss or so, and 1e-7 where something is computed in float32.
     """
-    spacing = float(np.spacing(np.abs(params[name][v != 0]).max(initial=0).astype(np.float32)))
+    v = v / max(1.0, float(np.linalg.norm(v)))
     t = np.random.default_rng(0).uniform(-1, 1, 12)  # irregular, or rounding might keep in step with it
-    values = loss_along(loss_fn, params, name, v, t * max(1e-5, 4 * spacing) / max(1.0, float(np.linalg.norm(v))))
+    length = max(1e-5, 16 * single(params[name][v != 0]))
+    values, far = loss_along(loss_fn, params, name, v, t * length), loss_along(loss_fn, params, name, v, t[:4])
+    values -= values[0]
     if not np.isfinite(values).all():
         return 0.0
-    cubic = np.polynomial.Polynomial.fit(t, values - values[0], 3)
-    return float(np.abs(values - values[0] - cubic(t)).max())
+    noise = float(np.abs(values - np.polynomial.Polynomial.fit(t, values, 3)(t)).max())
+    with np.errstate(all="ignore"):
+        ends_in_float32 = np.ptp(far) > 0 and (far == far.astype(np.float32)).all()
+    return max(noise, single(far)) if ends_in_float32 else noise
+
+
+def single(values: Array) -> float:
+    """The spacing of float32 numbers where the largest of these is."""
+    return float(np.spacing(np.abs(values).max(initial=0).astype(np.float32)))
 
 
 def loss_along(loss_fn: LossFunction, params: Params, name: str, v: Array, steps: Array) -> Array:
@@ -101,7 +110,9 @@ def distrust_of_complex_step(loss_fn: LossFunction, params: Params, directions: 
         witness = central_slope(loss_fn, params, name, v)
         if not witness.doubt < 1e-3 * abs(witness.slope):  # the step is too large for it, or leaves its domain
             witness = central_slope(loss_fn, params, name, v, 1e-7)
-        if differ(witness) and differ(central_slope(loss_fn, params, name, v, measure_noise=True)):
+        if differ(witness) and differ(
+            central_slope(loss_fn, params, name, v, noise=noise_along(loss_fn, params, name, v))
+        ):
             return (
                 f"the complex step says {exact:.9g} along a direction of {name} and central differences "
                 f"{witness.slope:.9g}: the function loses the imaginary part, as np.abs, .real or a comparison do"
