@@ -411,7 +411,7 @@ def test_a_mistake_costs_what_it_should_and_is_named_right_or_not_at_all(tmp_pat
     else:
         namespace = {"__name__": "student"}
         exec(compile(path.read_text(), str(path), "exec"), namespace)
-        results = examine(exercise, Here(namespace))
+        results = examine(exercise, Here({function: namespace[function]}))
     found = {result.aspect for result in results if result.sentence}
     assert all(result.sentence.startswith("student.py, line ") for result in results if result.sentence)
     if lost == "ALL":
@@ -429,7 +429,7 @@ def test_a_notebook_is_told_the_same_as_a_file(tmp_path):
         exec(compile(path.read_text(), str(path), "exec"), namespace)
         with Student(path) as student:
             there = examine(EXERCISES[function], student)
-        here = examine(EXERCISES[function], Here(namespace))
+        here = examine(EXERCISES[function], Here({function: namespace[function]}))
         assert [(r.name, r.sentence, r.diagnosis) for r in there] == [(r.name, r.sentence, r.diagnosis) for r in here]
 
 

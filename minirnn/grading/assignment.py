@@ -2,27 +2,27 @@
 
 Each function is graded on its own. A backward pass is handed a cache made by the model answer's forward pass, so that a
 wrong forward does not fail a right backward; for the same reason what belongs into each cache is part of the exercise.
-A gradient is compared with the complex step through that forward pass, and a wrong one with what each mistake of the
-catalogue would have given.
+A gradient is compared with the complex step through that forward pass. A long sequence, where that would take long,
+comes last and is compared with the model answer's gradient.
 """
 
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from minirnn.checks import Array, Params
-from minirnn.gradcheck import GradientReport, check_layer, leaves, same
+from minirnn.gradcheck import PRECISION, GradientReport, check_layer, leaves, same
 from minirnn.grading import answer as model_answer
-from minirnn.grading.answer import softmax_cross_entropy
-from minirnn.grading.diagnosis import TARGETS, Target, draw_cell, draw_softmax, draw_step
+from minirnn.grading.diagnosis import draw_cell, draw_sizes, draw_softmax, draw_step
 from minirnn.grading.student import Foreign, Function, StudentError
 
-# --- how it is graded -------------------------------------------------------------------------------
-
 Verdicts = Iterator[tuple[str, str]]  # property, and one sentence if it is not as it should be
+IN_PLACE = "it changes its arguments in place: copy before writing"
+LONG = (64, 2, 3, 2)  # T, D, H, B of a sequence that shows whether a backward pass ends early
 
 
 class ComplaintError(Exception):
@@ -37,36 +37,49 @@ class Exercise:
     part: int
     points: dict[str, int]  # of each property
     examine: Callable[[Function], Verdicts]
-    target: Target | None = None  # for the diagnosis of wrong numbers
+
+
+# --- a value against what it should be ----------------------------------------------------------------
 
 
 def differs(name: str, given: Any, expected: Any, tolerance: float = 1e-9) -> str:
     """One sentence if a returned value is not what was expected, empty if it is."""
     expected = np.asarray(expected)
-    what = "a number" if expected.ndim == 0 else f"an array of shape {expected.shape}"
+    whole = expected.dtype.kind in "iu"
+    what = f"{'an integer' if whole else 'a number'}" if expected.ndim == 0 else f"an array of shape {expected.shape}"
     if not isinstance(given, np.ndarray | np.generic):
         return f"{name} must be {what}, got {kind_of(given)}"
     given = np.asarray(given)
     if given.shape != expected.shape:
-        return f"{name} must be {what}, got shape {given.shape}"
-    if given.dtype.kind != expected.dtype.kind:
-        return f"{name} must have dtype {expected.dtype}, got {given.dtype}; an integer buffer cuts decimals off"
+        return f"{name} must be {what}, got {'a number' if given.ndim == 0 else f'shape {given.shape}'}"
+    if given.dtype.kind != expected.dtype.kind and not (whole and given.dtype.kind in "iu"):
+        hint = "; a buffer of integers cuts decimals off" if given.dtype.kind in "biu" else ""
+        return f"{name} must be {what} of dtype {expected.dtype}, got {given.dtype}{hint}"
     difference = np.abs(given - expected)
     scale = max(float(np.abs(expected).max(initial=0)), 1e-12)
-    if np.all(difference <= tolerance * scale):
+    right = difference <= tolerance * scale
+    if right.all():
         return ""
     worst = np.unravel_index(int(np.argmax(difference)), difference.shape)
     where = f"{name}{[int(i) for i in worst]}" if worst else name
-    wrong = int((~(difference <= tolerance * scale)).sum())
-    count = f"{wrong} of {given.size} entries are wrong, worst " if given.size > 1 else ""
-    return f"{count}{where} is {given[worst]:.9g}, expected {expected[worst]:.9g}"
+    count = f"{(~right).sum()} of {given.size} entries are wrong, worst " if given.size > 1 else ""
+    return f"{count}{where} is {given[worst]:.9g}, expected {expected[worst]:.9g}{relation(given, expected)}"
 
 
-def not_finite(name: str, given: Any) -> str:
-    """One sentence if a number is nan or infinite."""
-    return (
-        f"{name} is not finite" if isinstance(given, np.ndarray | np.generic) and not np.isfinite(given).all() else ""
-    )
+def relation(given: Array, expected: Array) -> str:
+    """The words for a value that is wrong by its precision, its sign or a factor; empty for other values."""
+    if given.dtype.kind != "f" or not np.isfinite(given).all() or not expected.any():
+        return ""
+    size = np.abs(expected).max()
+    if np.abs(given - expected).max() <= 1e-5 * size:
+        return f"; {PRECISION}" if given.dtype == np.float64 else f"; it is {given.dtype}: where was it cast?"
+    if not given.any():
+        return "; it is zero everywhere"
+    if np.abs(given + expected).max() <= 1e-8 * size:
+        return "; it has the wrong sign"
+    factor = float((given * expected).sum() / (expected**2).sum())
+    alike = given.size > 1 and np.abs(given - factor * expected).max() <= 1e-8 * size
+    return f"; it is {factor:.6g} times what it should be" if alike else ""
 
 
 def unpack(value: Any, *names: str) -> tuple:
@@ -83,6 +96,14 @@ def entries(value: Any, name: str, keys: Any) -> Params:
     raise ComplaintError(f"{name} must be a dict with the keys {', '.join(map(repr, keys))}, got {kind_of(value)}")
 
 
+def states(value: Any, names: tuple[str, ...]) -> tuple:
+    """A returned state; ComplaintError if it is not the tuple that a state is, even if it holds one array."""
+    if isinstance(value, tuple) and len(value) == len(names):
+        return value
+    listed = ", ".join(names) + ("," if len(names) == 1 else "")
+    raise ComplaintError(f"a state must be the tuple ({listed}), got {kind_of(value)}")
+
+
 def kind_of(value: Any) -> str:
     """What came back, in a word or two."""
     if isinstance(value, tuple | list):
@@ -96,45 +117,50 @@ def kind_of(value: Any) -> str:
     return f"an object of type {value.kind}" if isinstance(value, Foreign) else str(value)
 
 
-def examine_forward(cell: str) -> Callable[[Function], Verdicts]:
+class Notes:
+    """The first fault of each property, in the order in which the properties were first looked at."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, str] = {}
+
+    def add(self, name: str, fault: str) -> None:
+        self.found[name] = self.found.get(name) or fault
+
+    def all_right(self) -> bool:
+        return not any(self.found.values())
+
+
+# --- forward and backward passes ------------------------------------------------------------------------
+
+
+def examine_forward(cell: str, forward: Function) -> Verdicts:
     """How the forward pass of a cell over a sequence is graded."""
-
-    def examine(forward: Function) -> Verdicts:
-        states = ("h", "c") if cell == "lstm" else ("h",)
-        problems = [draw_cell(cell, np.random.default_rng(n), n) for n in range(2)]
-        params, x, state = problems[0]
-        problems.append((params, x[:1, :, :1], tuple(s[:, :1] for s in state)))  # one step of one sequence
-        wrong_h = wrong_state = wrong_cache = changed = ""
-        for problem in problems:
-            h, final, cache = getattr(model_answer, f"{cell}_forward")(*problem)
-            arguments = copy.deepcopy(problem)
-            given_h, given_state, given_cache = unpack(forward(*arguments), "h", "state", "cache")
-            wrong_h = wrong_h or differs("h", given_h, h)
-            wrong_state = wrong_state or no_state(given_state, states)
-            for name, given, expected in [] if wrong_state else zip(states, given_state, final, strict=True):
-                wrong_state = wrong_state or differs(f"{name} of the final state", given, expected)
-            if not same(arguments, problem):
-                changed = "it changes its arguments in place: copy before writing"
-            wrong_cache = wrong_cache or cache_fault(cell, given_cache, cache)
-        yield "h", wrong_h
-        yield "state", wrong_state
-        yield "cache", wrong_cache and ("not judged, because h is wrong" if wrong_h else wrong_cache)
-        yield "pure", changed
-
-    return examine
-
-
-def no_state(value: Any, names: tuple[str, ...]) -> str:
-    """One sentence if a value is not the tuple that a state is, even if it holds one array."""
-    if isinstance(value, tuple) and len(value) == len(names):
-        return ""
-    return f"a state must be the tuple ({', '.join(names)}{',' if len(names) == 1 else ''}), got {kind_of(value)}"
+    names, notes = ("h", "c") if cell == "lstm" else ("h",), Notes()
+    problems = [draw_cell(cell, np.random.default_rng(n), n) for n in range(2)]
+    params, x, state = problems[0]
+    problems.append((params, x[:1, :, :1], tuple(s[:, :1] for s in state)))  # one step of one sequence
+    problems.append(draw_sizes(cell, np.random.default_rng(3), LONG))
+    for problem in problems:
+        h, final, cache = getattr(model_answer, f"{cell}_forward")(*problem)
+        arguments = copy.deepcopy(problem)
+        given_h, given_state, given_cache = unpack(forward(*arguments), "h", "state", "cache")
+        notes.add("h", differs("h", given_h, h))
+        try:
+            for name, given, expected in zip(names, states(given_state, names), final, strict=True):
+                notes.add("state", differs(f"{name} of the final state", given, expected))
+        except ComplaintError as fault:
+            notes.add("state", str(fault))
+        notes.add("cache", cache_fault(cell, given_cache, cache))
+        notes.add("pure", "" if same(arguments, problem) else IN_PLACE)
+    if notes.found["h"] and notes.found["cache"]:
+        notes.found["cache"] = "not judged, because h is wrong"
+    yield from notes.found.items()
 
 
 def cache_fault(cell: str, given: Any, expected: tuple) -> str:
-    """One sentence if our backward pass cannot go on from a student's cache."""
+    """One sentence if the model answer's backward pass cannot go on from a student's cache."""
     dh, backward = np.ones_like(expected[2][1:]), getattr(model_answer, f"{cell}_backward")
-    dstate = tuple(dh[0] for s in expected[2:4] if len(s) == len(dh) + 1)
+    dstate = (dh[0], dh[0]) if cell == "lstm" else (dh[0],)
     try:
         right, got = backward(dh, expected, dstate), backward(dh, given, dstate)
         fits = all(np.allclose(a, b, rtol=0, atol=1e-9) for a, b in zip(leaves(right), leaves(got), strict=True))
@@ -143,284 +169,296 @@ def cache_fault(cell: str, given: Any, expected: tuple) -> str:
     return "" if fits else "the cache does not hold what the handout lists: a backward pass goes wrong with it"
 
 
-def examine_backward(cell: str) -> Callable[[Function], Verdicts]:
+def examine_backward(cell: str, backward: Function) -> Verdicts:
     """How the backward pass of a cell over a sequence is graded."""
+    run, notes = getattr(model_answer, f"{cell}_forward"), Notes()
+    names = ("h0", "c0") if cell == "lstm" else ("h0",)
 
-    run = getattr(model_answer, f"{cell}_forward")
+    def answer(dout: tuple, cache: tuple) -> Params:
+        dx, dstate, grads = unpack(backward(dout[0], cache, dout[1:]), "dx", "dstate", "grads")
+        dstate = states(dstate, tuple(f"d{name}" for name in names))
+        return entries(grads, "grads", cache[0]) | {"x": dx} | dict(zip(names, dstate, strict=True))
 
-    def examine(backward: Function) -> Verdicts:
-        def report(number: int) -> GradientReport:
-            params, x, state = draw_cell(cell, np.random.default_rng(number), number)
-            states = ("h0", "c0")[: len(state)]
-            inputs = params | {"x": x} | dict(zip(states, state, strict=True))
+    for number in range(2):
+        params, x, state = draw_cell(cell, np.random.default_rng(number), number)
 
-            def forward(*arrays: Array) -> tuple:
-                given = dict(zip(inputs, arrays, strict=True))
-                start = tuple(given[name] for name in states)
-                h, final, cache = run({name: given[name] for name in params}, given["x"], start)
-                return (h, *final), cache
+        def forward(*arrays: Array, names_of: tuple[str, ...] = tuple(params)) -> tuple:
+            given, (x, *state) = dict(zip(names_of, arrays, strict=False)), arrays[len(names_of) :]
+            h, final, cache = run(given, x, tuple(state))
+            return (h, *final), cache
 
-            def answer(dout: tuple, cache: tuple) -> Params:
-                dx, dstate, grads = unpack(backward(dout[0], cache, dout[1:]), "dx", "dstate", "grads")
-                if fault := no_state(dstate, tuple(f"d{name}" for name in states)):
-                    raise ComplaintError(fault)
-                return entries(grads, "grads", params) | {"x": dx} | dict(zip(states, dstate, strict=True))
-
-            return check_layer(forward, answer, inputs)
-
-        yield from report_findings([report(number) for number in range(2)])
-
-    return examine
+        inputs = params | {"x": x} | dict(zip(names, state, strict=True))
+        note_report(notes, check_layer(forward, answer, inputs))
+    if notes.all_right():
+        rng = np.random.default_rng(2)
+        h, final, cache = run(*draw_sizes(cell, rng, LONG))
+        dh, dstate = rng.standard_normal(h.shape), tuple(rng.standard_normal(s.shape) for s in final)
+        dx, dfirst, grads = getattr(model_answer, f"{cell}_backward")(dh, cache, dstate)
+        given = answer((dh, *dstate), cache)
+        for name, expected in (grads | {"x": dx} | dict(zip(names, dfirst, strict=True))).items():
+            fault = differs(f"d{name}", given[name], expected)
+            notes.add(f"d{name}", fault and f"with {len(h)} steps, {fault}")
+    yield from notes.found.items()
 
 
-def report_findings(reports: list[GradientReport]) -> Verdicts:
+def note_report(notes: Notes, report: GradientReport) -> None:
     """Each gradient under the name of what it is the gradient of, then what else must hold."""
-    found: dict[str, str] = {}
-    for report in reports:
-        for finding in report.findings:
-            name = {"pure upstream": "pure", "pure cache": "pure", "repeatable": "pure"}.get(finding.name, finding.name)
-            if name != "pure forward":
-                sentence = "" if finding.ok else finding.sentence.removesuffix("; unknown mistake")
-                found[name] = found.get(name) or sentence
-    for name, sentence in found.items():
-        yield (name if name in ("pure", "linear") else f"d{name}"), sentence
+    for finding in report.findings:
+        sentence = "" if finding.ok else finding.sentence.removesuffix("; unknown mistake")
+        if sentence.startswith(("the gradient is int", "the gradient is bool")):
+            sentence = f"{sentence.split(',')[0]}: a buffer of integers cuts decimals off"
+        if finding.name in ("pure upstream", "pure cache", "repeatable"):
+            notes.add("pure", sentence)
+        elif finding.name != "pure forward":
+            notes.add(finding.name if finding.name == "linear" else f"d{finding.name}", sentence)
 
 
 def examine_step_forward(forward: Function) -> Verdicts:
     """How one step of the tanh cell is graded."""
-    wrong_h = wrong_cache = changed = ""
+    notes = Notes()
     for number in range(2):
-        params, x, (h,) = draw_cell("rnn", np.random.default_rng(number), number)
-        arguments = copy.deepcopy((params, x[0], h))
-        expected, cache = model_answer.rnn_step_forward(params, x[0], h)
+        problem = draw_step(np.random.default_rng(number), number)
+        arguments = copy.deepcopy(problem)
+        expected, cache = model_answer.rnn_step_forward(*problem)
         given, given_cache = unpack(forward(*arguments), "h", "cache")
-        wrong_h = wrong_h or differs("h", given, expected)
-        wrong_cache = wrong_cache or step_cache_fault(given_cache, cache)
-        if not same(arguments, (params, x[0], h)):
-            changed = "it changes its arguments in place: copy before writing"
-    yield "h", wrong_h
-    yield "cache", wrong_cache
-    yield "pure", changed
-
-
-def step_cache_fault(given: Any, expected: tuple) -> str:
-    """One sentence if the cache of a step is not (params, x, h, next h)."""
-    if isinstance(given, tuple) and len(given) == 4 and isinstance(given[0], dict):
-        fits = len(leaves(given)) == len(leaves(expected)) and all(
-            a.shape == b.shape and np.allclose(a, b) for a, b in zip(leaves(given), leaves(expected), strict=True)
-        )
-        if fits:
-            return ""
-    return "the cache must be the tuple (params, x, h, next h)"
+        notes.add("h", differs("h", given, expected))
+        fits = isinstance(given_cache, tuple) and len(given_cache) == 4 and isinstance(given_cache[0], dict)
+        ours, theirs = leaves(cache), leaves(given_cache)
+        fits = fits and [a.shape for a in ours] == [a.shape for a in theirs] and all(map(np.allclose, ours, theirs))
+        notes.add("cache", "" if fits else "the cache must be the tuple (params, x, h, next h)")
+        notes.add("pure", "" if same(arguments, problem) else IN_PLACE)
+    yield from notes.found.items()
 
 
 def examine_step_backward(backward: Function) -> Verdicts:
     """How the way back through one step is graded."""
+    notes = Notes()
 
-    def report(number: int) -> GradientReport:
+    def forward(Wxh: Array, Whh: Array, bh: Array, x: Array, h: Array) -> tuple:
+        return model_answer.rnn_step_forward({"Wxh": Wxh, "Whh": Whh, "bh": bh}, x, h)
+
+    def answer(dout: Array, cache: tuple) -> Params:
+        dx, dh, grads = unpack(backward(dout, cache), "dx", "dh", "grads")
+        return entries(grads, "grads", cache[0]) | {"x": dx, "h": dh}
+
+    for number in range(2):
         params, x, h = draw_step(np.random.default_rng(number), number)
+        note_report(notes, check_layer(forward, answer, params | {"x": x, "h": h}))
+    yield from notes.found.items()
 
-        def forward(*arrays: Array) -> tuple:
-            return model_answer.rnn_step_forward(dict(zip(params, arrays, strict=False)), *arrays[-2:])
 
-        def answer(dout: Array, cache: tuple) -> Params:
-            dx, dh, grads = unpack(backward(dout, cache), "dx", "dh", "grads")
-            return entries(grads, "grads", params) | {"x": dx, "h": dh}
-
-        return check_layer(forward, answer, params | {"x": x, "h": h})
-
-    yield from report_findings([report(number) for number in range(2)])
+# --- the loss, clipping, Adagrad --------------------------------------------------------------------------
 
 
 def examine_softmax(function: Function) -> Verdicts:
     """How loss and gradient of the softmax are graded."""
-    wrong_loss = wrong_gradient = changed = ""
-    for number in range(2):
+    notes = Notes()
+    for number in range(4):
         problem = draw_softmax(np.random.default_rng(number), number)
         arguments = copy.deepcopy(problem)
-        loss, dlogits = unpack(function(*arguments), "loss", "dlogits")
-        expected, gradient = softmax_cross_entropy(*problem)
-        wrong_loss = wrong_loss or differs("loss", loss, float(expected))
-        wrong_gradient = wrong_gradient or differs("dlogits", dlogits, gradient)
-        if not same(arguments, problem):
-            changed = "it changes its arguments in place: copy before writing"
-    yield "loss", wrong_loss
-    yield "dlogits", wrong_gradient
-    huge, targets = np.array([[1e4, -1e4], [0.0, -9e3]]), np.array([1, 0])
-    shifted = huge - huge.max(axis=0)  # the same probabilities
-    one, other = (unpack(function(z.copy(), targets), "loss", "dlogits") for z in (huge, shifted))
-    yield (
-        "stable",
-        next(
-            (
-                f"with logits of 10,000 {fault}: subtract the largest logit of each column before exp"
-                for name, given, expected in zip(("loss", "dlogits"), one, other, strict=True)
-                if (fault := not_finite(name, given) or differs(name, given, expected))
-            ),
-            "",
-        ),
+        for name, given, expected in compared(function, *arguments, truth=problem):
+            notes.add(name, differs(name, given, expected))
+        notes.add("pure", "" if same(arguments, problem) else IN_PLACE)
+    huge = np.array([[1e4, -1e4, -1e4, 0.0], [0.0, -9e3, -1e4, 1e4], [-1e4, 1e4, -1e4, 9990.0]])
+    for logits in (huge, huge[:, :1], -huge):
+        targets = np.arange(logits.shape[1]) % 3
+        for name, given, expected in compared(function, logits, targets, truth=(logits, targets)):
+            fault = differs(name, given, expected)
+            if fault and isinstance(given, np.ndarray | np.generic) and not np.isfinite(given).all():
+                fault = f"{name} is not finite: subtract the largest logit of each column before exp, and do not take "
+                fault += "the logarithm of a probability that may be 0"
+            notes.add("stable", fault and f"with logits of 10,000 {fault}")
+    yield from notes.found.items()
+
+
+def compared(function: Function, logits: Array, targets: Array, truth: tuple) -> Iterator[tuple[str, Any, Any]]:
+    """Name, answer and truth of the loss and of its gradient."""
+    loss, gradient = model_answer.softmax_cross_entropy(*truth)
+    return zip(
+        ("loss", "dlogits"),
+        unpack(function(logits, targets), "loss", "dlogits"),
+        (np.float64(loss), gradient),
+        strict=True,
     )
-    yield "pure", changed
 
 
 def examine_clip_value(function: Function) -> Verdicts:
     """How element-wise clipping is graded."""
-    wrong = ""
+    notes = Notes()
     for limit in (5.0, 0.7):
         grads = {"Wxy": np.array([[-7.0, 0.5], [5.0, 9.0]]), "c": np.array([[1.0], [-5.5]])}
-        expected = copy.deepcopy(grads)
+        expected, before = copy.deepcopy(grads), copy.deepcopy(grads)
         model_answer.clip_value(expected, limit)
-        before = copy.deepcopy(grads)
         function(grads, limit)
-        for name in grads:
-            wrong = wrong or differs(f"clipped to {limit}, {name}", grads[name], expected[name])
         if same(grads, before):
-            wrong = "nothing was clipped: write into the arrays of grads, in place"
-    yield "clipped", wrong
+            notes.add("clipped", "nothing was clipped: write into the arrays of grads, in place")
+        for name in grads:
+            notes.add("clipped", differs(f"clipped to {limit}, {name}", grads[name], expected[name]))
+    yield from notes.found.items()
 
 
 def examine_clip_norm(function: Function) -> Verdicts:
-    """How clipping by the global norm is graded."""
+    """How clipping by the global norm is graded; a factor of limit / (norm + 1e-6) keeps the norm at most limit too."""
     large = {"Wxy": np.array([[3.0, 0.0], [0.0, 4.0]]), "c": np.array([[12.0], [0.0]])}  # norm 13
-    wrong_norm = wrong = ""
+    notes = Notes()
     for limit in (6.5, 1.3):
         grads = copy.deepcopy(large)
-        norm = function(grads, limit)
-        wrong_norm = wrong_norm or differs("the norm before clipping", norm, 13.0)
-        for name in grads:
-            wrong = wrong or differs(f"clipped to {limit}, {name}", grads[name], large[name] * limit / 13)
+        notes.add("norm", differs("the norm before clipping", function(grads, limit), 13.0, tolerance=1e-5))
         if same(grads, large):
-            wrong = "nothing was clipped: write into the arrays of grads, in place"
-    yield "norm", wrong_norm
-    yield "scaled", wrong
-    grads = copy.deepcopy(large)
-    function(grads, 20.0)
-    yield "untouched", "" if same(grads, large) else "gradients whose norm is below the limit must stay as they are"
+            notes.add("scaled", "nothing was clipped: write into the arrays of grads, in place")
+        for name in grads:
+            expected = large[name] * limit / 13
+            notes.add("scaled", differs(f"clipped to {limit}, {name}", grads[name], expected, tolerance=1e-5))
+        norm = float(np.sqrt(sum((g**2).sum() for g in grads.values())))
+        notes.add("scaled", f"the norm after clipping to {limit} is {norm:.9g}" if norm > limit * (1 + 1e-9) else "")
+    for limit in (13.5, 20.0):
+        grads = copy.deepcopy(large)
+        function(grads, limit)
+        kept = same(grads, large)
+        notes.add("untouched", "" if kept else "gradients whose norm is below the limit must stay as they are")
+    yield from notes.found.items()
 
 
 def examine_adagrad(function: Function) -> Verdicts:
     """How a step of Adagrad is graded."""
-    rng = np.random.default_rng(0)
+    rng, notes = np.random.default_rng(0), Notes()
     shapes = {"Wxy": (3, 2), "c": (3, 1)}
     params, grads = ({name: rng.standard_normal(shape) for name, shape in shapes.items()} for _ in range(2))
     memory = {name: rng.uniform(0, 1, shape) for name, shape in shapes.items()}
     grads["c"][0], memory["c"][0] = 1e-5, 0.0
     expected, given = copy.deepcopy((params, grads, memory)), copy.deepcopy((params, grads, memory))
-    wrong_memory = wrong_params = ""
     for step, rate in ((1, 0.1), (2, 0.25)):
         model_answer.adagrad_step(*expected, rate)
         function(*given, rate)
         for name in shapes:
-            wrong_memory = wrong_memory or differs(
-                f"after step {step}, memory {name}", given[2][name], expected[2][name]
-            )
-            wrong_params = wrong_params or differs(f"after step {step}, {name}", given[0][name], expected[0][name])
-    yield "memory", wrong_memory
-    yield "params", wrong_params
-    yield "pure", "" if same(given[1], grads) else "it changes the gradients: copy before writing"
+            notes.add("memory", differs(f"after step {step}, memory {name}", given[2][name], expected[2][name]))
+            notes.add("params", differs(f"after step {step}, {name}", given[0][name], expected[0][name]))
+    notes.add("pure", "" if same(given[1], grads) else "it changes the gradients: copy before writing")
+    yield from notes.found.items()
+
+
+# --- sampling ---------------------------------------------------------------------------------------------
+
+
+SAMPLED = np.array([1.0, 3.0, -1.5, 2.5, 0.0])  # the rarest has a probability of 0.6 %
+MANY = np.linspace(0.5, 0, 24)[np.random.default_rng(7).permutation(24)]
 
 
 def examine_sampling(function: Function) -> Verdicts:
     """How sampling is graded: by what comes out often, since everybody draws differently."""
-    logits, changed = np.array([1.0, 3.0, -1.0, 2.5, 0.0]), False
+    notes = Notes()
 
-    def draw(temperature: float, rngs: list[np.random.Generator], logits: Array = logits) -> tuple[Array, str]:
-        nonlocal changed
+    def draw(logits: Array, temperature: float, rngs: list[np.random.Generator]) -> tuple[Array, str]:
         given = logits.copy()
         try:
             ids = function.many([(given, temperature, rng) for rng in rngs])
         except StudentError as error:
             return np.zeros(0, int), str(error)
         finally:
-            changed = changed or not np.array_equal(given, logits)
+            notes.add("pure", "" if np.array_equal(given, logits) else "it changes the logits in place: copy first")
         for i in ids:
             fault = differs("the drawn id", i, 0, tolerance=np.inf)  # only its kind
             if fault or not 0 <= i < len(logits):
                 return np.zeros(0, int), fault or f"the drawn id must be in 0..{len(logits) - 1}, got {i}"
         return np.array(ids, int), ""
 
-    def seeded(count: int) -> list[np.random.Generator]:
-        return [np.random.default_rng(seed) for seed in range(count)]
-
-    def frequencies(temperature: float, count: int = 300) -> str:
-        ids, fault = draw(temperature, seeded(count))
-        p = np.exp(logits / temperature) / np.exp(logits / temperature).sum()
-        shares = np.bincount(ids, minlength=len(p)) / count
+    def frequencies(logits: Array, temperature: float, count: int) -> str:
+        ids, fault = draw(logits, temperature, [np.random.default_rng(1)] * count)
+        if fault:
+            return fault
+        p, shares = softmax(logits / temperature), np.bincount(ids, minlength=len(logits)) / count
         far = np.abs(shares - p) - 5 * np.sqrt(p * (1 - p) / count)
+        far[(shares == 0) & (p * count > 12)] = 1  # by chance that happens once in 100,000 times
         i = int(far.argmax())
         told = f"at temperature {temperature:g} id {i} came in {shares[i]:.1%} of {count} draws, expected {p[i]:.1%}"
-        return fault or (told if far[i] > 0 else "")
+        return f"{told}{sampling_clue(logits, temperature, shares, count)}" if far[i] > 0 else ""
 
-    ids, fault = draw(0.0, seeded(20))
-    yield "argmax", fault or ("" if (ids == 1).all() else "at temperature 0 the most probable id must come, always")
-    yield "softmax", frequencies(1.0)
-    yield "temperature", frequencies(0.4) or frequencies(3.0)
-    once, fault = draw(1.0, [np.random.default_rng(0)] * 50)  # one generator, fifty times
-    again, _ = draw(1.0, [np.random.default_rng(0)] * 50)
+    ids, fault = draw(SAMPLED, 0.0, [np.random.default_rng(seed) for seed in range(20)])
+    fault = fault or ("" if (ids == 1).all() else "at temperature 0 the most probable id must come, always")
+    notes.add("argmax", fault)
+    notes.add("softmax", frequencies(SAMPLED, 1.0, 3000) or frequencies(MANY, 1.0, 2000))
+    notes.add("temperature", frequencies(SAMPLED, 0.4, 600) or frequencies(SAMPLED, 3.0, 600))
+    once, fault = draw(SAMPLED, 1.0, [np.random.default_rng(0)] * 50)  # one generator, fifty times
+    again, _ = draw(SAMPLED, 1.0, [np.random.default_rng(0)] * 50)
     if not fault and not np.array_equal(again, once):
         fault = "the same rng must give the same ids: use only rng"
-    yield (
-        "seeded",
-        fault or ("" if len(set(once)) > 1 else "drawing fifty times from one rng must not give one id only"),
-    )
-    faults = []
+    single = not fault and len(set(once)) == 1
+    notes.add("seeded", fault or ("drawing fifty times from one rng must not give one id only" if single else ""))
     for extreme, possible in (([5000.0, 0, 0], {0}), ([0, 0, 5000.0], {2}), ([-9000.0, -5000.0, -5000.0], {1, 2})):
-        ids, fault = draw(1.0, seeded(20), np.array(extreme))
+        ids, fault = draw(np.array(extreme), 1.0, [np.random.default_rng(seed) for seed in range(20)])
         if not fault and not set(ids.tolist()) <= possible:
             fault = f"with logits {extreme} it draws {set(ids.tolist()) - possible}: subtract the largest before exp"
-        faults.append(fault)
-    yield "stable", next(filter(None, faults), "")
-    unjudged = "" if len(once) else "not judged, because of what else is wrong"
-    yield "pure", "it changes the logits in place: copy before writing" if changed else unjudged
+        notes.add("stable", fault)
+    notes.add("pure", "" if len(once) else "not judged, because of what else is wrong")
+    for name in ("argmax", "softmax", "temperature", "seeded", "stable", "pure"):
+        yield name, notes.found[name]
 
+
+def softmax(z: Array) -> Array:
+    """The probabilities of logits z (V,)."""
+    e = np.exp(z - z.max())
+    return e / e.sum()
+
+
+def sampling_clue(logits: Array, temperature: float, shares: Array, count: int) -> str:
+    """What frequencies look like that are not those of softmax(logits / temperature), if they look like one thing."""
+    p, V = softmax(logits / temperature), len(logits)
+    clues = {
+        "the temperature is ignored": softmax(logits),
+        "the logits are multiplied by the temperature, not divided": softmax(logits * temperature),
+        "the temperature is squared": softmax(logits / temperature**2),
+        "the root of the temperature is taken": softmax(logits / temperature**0.5),
+        "the most probable id comes always": np.eye(V)[logits.argmax()],
+        "the least probable id comes always": np.eye(V)[logits.argmin()],
+        "all ids come equally often": np.full(V, 1 / V),
+        "the sign of the logits is turned": softmax(-logits / temperature),
+        "the ids are those of the sorted logits, largest first": np.sort(p)[::-1],
+        "the ids are those of the sorted logits, smallest first": np.sort(p),
+        "the ids are one too large": np.roll(p, 1),
+        "the ids are one too small": np.roll(p, -1),
+        "the ids come in reversed order": p[::-1],
+        "the probabilities of the softmax pass another softmax": softmax(p),
+        "the squares of the probabilities are drawn from": softmax(2 * logits / temperature),
+        "the logits are drawn from without exp": np.clip(logits, 0, None) / np.clip(logits, 0, None).sum(),
+        "the largest logit is divided by, not subtracted": softmax(logits / logits.max() / temperature),
+    }
+    clues |= {f"id {i} never comes": np.delete(p, i).sum() ** -1 * p * (np.arange(V) != i) for i in range(V)}
+    fits = [
+        words
+        for words, q in clues.items()
+        if (np.abs(shares - q) <= 4 * np.sqrt(q * (1 - q) / count) + 1e-9).all()
+        and (np.abs(p - q) > 8 * np.sqrt(p * (1 - p) / count)).any()
+    ]
+    if len(fits) == 1:
+        return f"; {fits[0]}"
+    missing = [str(i) for i in range(V) if shares[i] == 0 and p[i] * count > 12]
+    return f"; the ids {', '.join(missing)} never come" if 0 < len(missing) < V - 1 and not fits else ""
+
+
+# --- the thirteen -----------------------------------------------------------------------------------------
 
 SEQUENCE = {"h": 4, "state": 2, "cache": 1, "pure": 1}
 BACKWARD = {"dWxh": 2, "dWhh": 3, "dbh": 2, "dx": 2, "dh0": 2, "pure": 1, "linear": 1}
-EXERCISES = {
-    exercise.name: exercise
-    for exercise in (
-        Exercise(
-            "rnn_step_forward",
-            1,
-            {"h": 3, "cache": 1, "pure": 1},
-            examine_step_forward,
-            TARGETS["rnn_step_forward"],
-        ),
-        Exercise(
-            "rnn_step_backward",
-            1,
-            {"dWxh": 2, "dWhh": 2, "dbh": 2, "dx": 1, "dh": 1, "pure": 1, "linear": 1},
-            examine_step_backward,
-            TARGETS["rnn_step_backward"],
-        ),
-        Exercise("rnn_forward", 1, SEQUENCE, examine_forward("rnn"), TARGETS["rnn.forward"]),
-        Exercise("rnn_backward", 1, BACKWARD, examine_backward("rnn"), TARGETS["rnn.backward"]),
-        Exercise(
-            "softmax_cross_entropy",
-            1,
-            {"loss": 3, "dlogits": 4, "stable": 2, "pure": 1},
-            examine_softmax,
-            TARGETS["softmax_cross_entropy"],
-        ),
-        Exercise("clip_value", 1, {"clipped": 2}, examine_clip_value, TARGETS["optim.clip_value"]),
-        Exercise(
-            "clip_norm", 1, {"norm": 2, "scaled": 2, "untouched": 1}, examine_clip_norm, TARGETS["optim.clip_norm"]
-        ),
-        Exercise("adagrad_step", 1, {"memory": 2, "params": 3, "pure": 1}, examine_adagrad, TARGETS["adagrad_step"]),
-        Exercise(
-            "sample_token",
-            1,
-            {"argmax": 1, "softmax": 2, "temperature": 2, "seeded": 1, "stable": 1, "pure": 1},
-            examine_sampling,
-        ),
-        Exercise("gru_forward", 2, SEQUENCE, examine_forward("gru"), TARGETS["gru.forward"]),
-        Exercise("gru_backward", 2, BACKWARD | {"dbhn": 2}, examine_backward("gru"), TARGETS["gru.backward"]),
-        Exercise("lstm_forward", 2, SEQUENCE, examine_forward("lstm"), TARGETS["lstm.forward"]),
-        Exercise("lstm_backward", 2, BACKWARD | {"dc0": 2}, examine_backward("lstm"), TARGETS["lstm.backward"]),
-    )
-}
+STEP_BACKWARD = {"dWxh": 2, "dWhh": 2, "dbh": 2, "dx": 1, "dh": 1, "pure": 1, "linear": 1}
+SAMPLING = {"argmax": 1, "softmax": 2, "temperature": 2, "seeded": 1, "stable": 1, "pure": 1}
+LISTED = (
+    Exercise("rnn_step_forward", 1, {"h": 3, "cache": 1, "pure": 1}, examine_step_forward),
+    Exercise("rnn_step_backward", 1, STEP_BACKWARD, examine_step_backward),
+    Exercise("rnn_forward", 1, SEQUENCE, partial(examine_forward, "rnn")),
+    Exercise("rnn_backward", 1, BACKWARD, partial(examine_backward, "rnn")),
+    Exercise("softmax_cross_entropy", 1, {"loss": 3, "dlogits": 4, "stable": 2, "pure": 1}, examine_softmax),
+    Exercise("clip_value", 1, {"clipped": 2}, examine_clip_value),
+    Exercise("clip_norm", 1, {"norm": 2, "scaled": 2, "untouched": 1}, examine_clip_norm),
+    Exercise("adagrad_step", 1, {"memory": 2, "params": 3, "pure": 1}, examine_adagrad),
+    Exercise("sample_token", 1, SAMPLING, examine_sampling),
+    Exercise("gru_forward", 2, SEQUENCE, partial(examine_forward, "gru")),
+    Exercise("gru_backward", 2, BACKWARD | {"dbhn": 2}, partial(examine_backward, "gru")),
+    Exercise("lstm_forward", 2, SEQUENCE, partial(examine_forward, "lstm")),
+    Exercise("lstm_backward", 2, BACKWARD | {"dc0": 2}, partial(examine_backward, "lstm")),
+)
+EXERCISES = {exercise.name: exercise for exercise in LISTED}
 
 
 def exercises(part: int | None) -> list[Exercise]:
     """Those of one part, or of both."""
-    return [exercise for exercise in EXERCISES.values() if part in (None, exercise.part)]
+    return [exercise for exercise in LISTED if part in (None, exercise.part)]

@@ -29,19 +29,23 @@ def read(text: str) -> Iterator[Mistake]:
     ended = True
     for line in text.splitlines():
         name, colon, value = line.partition(": ")
+        sentence = ""
         if not line or line.startswith("#"):
             continue
         if line[0] in "-+":
             if ended:
                 right, wrong, ended = ([] if line[0] == "-" else right), [], False
-            (right if line[0] == "-" else wrong).append(line[1:].strip())
+            piece, _, sentence = line[1:].partition("  # ")
+            (right if line[0] == "-" else wrong).append(piece.strip())
         elif colon and name.isidentifier():
             columns = {} if name == "function" else columns
             columns[name] = value.split(" | ")
         else:
+            sentence = line
+        if sentence:
             if not {"function", "algebra"} <= columns.keys() or not len(right) == len(wrong) > 0:
-                raise ValueError(f"this mistake needs function, algebra, and edits in pairs of - and +: {line!r}")
-            yield from expand(columns, [line, *columns["algebra"], *right, *wrong])
+                raise ValueError(f"this mistake needs function, algebra, and edits in pairs of - and +: {sentence!r}")
+            yield from expand(columns, [sentence, *columns["algebra"], *right, *wrong])
             ended = True
 
 

@@ -216,8 +216,13 @@ UPSTREAM = (1, 1, 100, 100)
 
 
 def draw_cell(cell: str, rng: np.random.Generator, number: int) -> tuple[Params, Array, State]:
-    """Parameters, input and state of a cell."""
-    T, D, H, B = SIZES[number]
+    """Parameters, input and state of a cell, of one of the sizes above."""
+    return draw_sizes(cell, rng, SIZES[number])
+
+
+def draw_sizes(cell: str, rng: np.random.Generator, sizes: tuple[int, ...]) -> tuple[Params, Array, State]:
+    """The same of any size."""
+    T, D, H, B = sizes
     params = {name: rng.normal(0, 0.5, p.shape) for name, p in CELLS[cell].init(D, H, 0, np.float64).items()}
     state = tuple(rng.uniform(-1, 1, s.shape) for s in CELLS[cell].zero_state(H, B))
     return params, rng.standard_normal((T, D, B)), state

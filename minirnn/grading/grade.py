@@ -1,15 +1,18 @@
 """Grading a student's file: run every exercise against it, add up points, say what is wrong in a sentence each."""
 
+import inspect
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from minirnn.grading.assignment import ComplaintError, Exercise, exercises
-from minirnn.grading.diagnosis import diagnose
-from minirnn.grading.student import Here, Student, StudentError
+from minirnn.grading import answer as model_answer
+from minirnn.grading.assignment import EXERCISES, ComplaintError, Exercise, exercises
+from minirnn.grading.clues import clue
+from minirnn.grading.diagnosis import TARGETS, diagnose
+from minirnn.grading.student import Function, Here, Student, StudentError
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,30 @@ class Result:
 
 
 def examine(exercise: Exercise, student: Student | Here) -> list[Result]:
-    """Grade one function. Nothing the student's file does raises an exception here."""
+    """Grade one function. Nothing the student's file does raises an exception here.
+
+    A mistake is charged once: if the function calls others of the assignment that are wrong, right ones stand in.
+    """
+    results = judge(exercise, student)
+    if all(not result.sentence for result in results):
+        return results
+    helpers = [name for name in student.uses.get(exercise.name, ()) if name in EXERCISES and name != exercise.name]
+    wrong = [name for name in helpers if any(result.sentence for result in judge(EXERCISES[name], student))]
+    if not wrong:
+        return results
+    student.instead = {name: inspect.getsource(getattr(model_answer, name)) for name in wrong}
+    try:
+        again = judge(exercise, student)
+    finally:
+        student.instead = {}
+    note = f"It calls {' and '.join(wrong)}, which must be mended: here it is judged with a right one in its place."
+    if any(result.sentence == other.sentence for result, other in zip(results, again, strict=True) if result.sentence):
+        return results
+    return [replace(result, diagnosis=f"{note} {result.diagnosis}".strip()) for result in again]
+
+
+def judge(exercise: Exercise, student: Student | Here) -> list[Result]:
+    """Grade one function as it is."""
     function, found, diagnosis = getattr(student, exercise.name), {}, ""
     rest, traceback = "not judged, because of what else is wrong", ""
 
@@ -43,21 +69,33 @@ def examine(exercise: Exercise, student: Student | Here) -> list[Result]:
     try:
         for name, sentence in exercise.examine(function):
             found[name] = sentence and place(sentence)
-        if exercise.target and any(found.values()):
-            known = diagnose(exercise.target, function)
-            if known.explanations:
-                diagnosis = f"It looks like this mistake: {known}"
-            elif any("expected" in sentence for sentence in found.values()):  # numbers, and they are wrong
-                diagnosis = "Which mistake it is is unknown: none in the catalogue gives the same numbers."
     except ComplaintError as error:
         rest = str(error)
     except StudentError as error:
         rest, traceback = str(error), error.details
+    sentences = [found[name] if name in found else place(rest) for name in exercise.points]
+    if any(sentences) and exercise.name not in student.stopped:
+        diagnosis = explanation(exercise.name, function, sentences)
     return [
         Result(exercise.name, name, points, sentence, sentence and diagnosis, sentence and traceback)
-        for name, points in exercise.points.items()
-        for sentence in [found[name] if name in found else place(rest)]
+        for (name, points), sentence in zip(exercise.points.items(), sentences, strict=True)
     ]
+
+
+def explanation(name: str, function: Function, sentences: list[str]) -> str:
+    """Which mistake a wrong function makes, or where it is still right; empty if the sentences say enough."""
+    target = next((target for target in TARGETS.values() if target.name == name), None)
+    known = diagnose(target, function) if target else None
+    if known and known.explanations:
+        return f"It looks like this mistake: {known}"
+    unexplained = [s for s in sentences if re.search(r"expected \S+$", s)]  # numbers, and no more than that
+    if not known or not unexplained:
+        return ""
+    if hint := clue(name, function):
+        return f"{hint}."
+    if all(re.search(r"expected \S+$|not judged", sentence) for sentence in sentences if sentence):
+        return "Which mistake it is is unknown: none in the catalogue gives the same numbers."
+    return ""
 
 
 def grade(path: str | Path, timeout: float = 60.0, part: int | None = None) -> tuple[list[Result], str]:
@@ -74,14 +112,18 @@ def grade(path: str | Path, timeout: float = 60.0, part: int | None = None) -> t
     """
     try:
         with Student(path, timeout) as student:
+            student.start()
             results = [result for exercise in exercises(part) for result in examine(exercise, student)]
     except StudentError as error:
         return nothing(part, str(error)), ""
     remarks = []
     if student.printed > 1e6:
         remarks.append(f"{student.path.name} printed {student.printed / 1e6:,.0f} MB; all of it was dropped")
-    if re.search(rb"\b(import|from)\s+minirnn\b", student.source):
-        remarks.append(f"{student.path.name} imports minirnn, where the solution is: look at it yourself")
+    if student.left_behind:
+        remarks.append(f"{student.path.name} left {student.left_behind} process(es) behind; they were ended")
+    if student.imports or student.ours:
+        own = f" ({', '.join(student.ours)})" if student.ours else ""
+        remarks.append(f"{student.path.name} imports minirnn{own}, where the solution is: look at it yourself")
     return results, "\n".join(remarks)
 
 

@@ -9,29 +9,25 @@ This keeps accidents apart. It is no security sandbox: the file runs with the ri
 
 import contextlib
 import functools
-import io
-import json
 import os
-import pickle
 import queue
+import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from minirnn.gradcheck import arrays_of
-from minirnn.grading.worker import HEADER, failure, generators, line_of, run
+from minirnn.grading import worker
 
-LARGEST_ANSWER = 1 << 28  # bytes
+SHARES = 14  # of the time: one for each function of the assignment, and one for loading the file
 
 
 class StudentError(Exception):
@@ -63,28 +59,32 @@ class Function:
 class Here:
     """Functions of this process, behind the same door as a :class:`Student`'s: in a notebook, or in a test."""
 
-    path = Path("here")
-
     def __init__(self, functions: dict[str, Callable[..., Any]]):
         self.functions = functions
+        self.uses = {name: worker.used_by(f, getattr(f, "__globals__", {})) for name, f in functions.items()}
+        self.instead: dict[str, str] = {}
+        self.stopped: dict[str, str] = {}
+        first = next(iter(functions.values()))
+        self.path = Path(getattr(getattr(first, "__code__", None), "co_filename", "here"))
 
     def __getattr__(self, name: str) -> Function:
         return Function(functools.partial(self.calls, name))
 
     def where(self, name: str) -> str:
         """The place of a function, for messages."""
-        return f"{Path(self.functions[name].__code__.co_filename).name}, line {line_of(self.functions[name])}, {name}"
+        return f"{self.path.name}, line {worker.line_of(self.functions[name])}, {name}"
 
     def calls(self, name: str, calls: list[tuple]) -> list[Any]:
         """What a function answers to each of the calls; StudentError for whatever it raises."""
-        function = self.functions[name]
-        path = function.__code__.co_filename
         try:
-            answer, arrays = run(function, name, calls, path)
+            with worker.replaced(getattr(self.functions[name], "__globals__", {}), self.instead):
+                results, given, replaced = worker.run(self.functions[name], name, calls, str(self.path))
         except Exception as error:
-            told = failure(error, path, name)
+            told = worker.failure(error, str(self.path), name)
             raise StudentError(told["error"], told["kind"], told["traceback"]) from error
-        return taken(answer, arrays, calls, self.where(name))
+        frame = worker.pack(results, given)
+        tree, things = worker.unpack(*worker.split(frame))
+        return taken(worker.rebuild(tree, things, Foreign), things[: len(given)], replaced, calls, self.where(name))
 
 
 class Student:
@@ -98,7 +98,8 @@ class Student:
     path : str or Path
         The file. It is read once, here.
     timeout : float
-        Seconds to wait for all calls together; for a single call a tenth of it, but at least one second.
+        Seconds for the whole file. Each function may take a fourteenth of it for all its calls together, but at least
+        one second, and so may loading the file.
 
     Raises
     ------
@@ -108,10 +109,17 @@ class Student:
 
     def __init__(self, path: str | Path, timeout: float = 60.0):
         self.path = Path(path)
-        self.limit, self.left = max(1.0, timeout / 10), timeout  # seconds for a call, and for all that are to come
+        self.limit = max(1.0, timeout / SHARES)
+        self.left: dict[str, float] = {}  # seconds that each function has left
         self.requests = 0
+        self.asked = ""  # the function that is being asked
         self.lines: dict[str, int] = {}  # where each function of the file begins
+        self.ours: list[str] = []  # its functions whose code is minirnn's
+        self.uses: dict[str, list[str]] = {}  # for each of its functions the others that it calls
+        self.instead: dict[str, str] = {}  # sources of functions that stand in for its own while others are asked
+        self.imports = False  # whether it imports minirnn
         self.printed = 0  # bytes
+        self.left_behind = 0  # processes that it started and that did not end with it
         self.stopped: dict[str, str] = {}  # functions that were stopped, and what was said about them
         self.process: subprocess.Popen[bytes] | None = None
         try:
@@ -158,8 +166,11 @@ class Student:
         self.start()
         if name not in self.lines:
             raise StudentError(f"{self.path.name} defines no function {name}")
-        answer, arrays = self.exchange((name, calls), name)
-        return taken(answer, arrays, calls, self.where(name))
+        if self.asked not in ("", name):
+            self.send((0, ""))  # the function asked before is done with
+        self.asked = name
+        answer, results, things = self.exchange((name, calls, self.instead), name)
+        return taken(results, things[: answer["given"]], answer["replaced"], calls, self.where(name))
 
     def start(self) -> None:
         """Start the process and let it run the file, unless that has been done."""
@@ -168,62 +179,69 @@ class Student:
         if "" in self.stopped:  # the file itself did not finish
             raise StudentError(self.stopped[""])
         self.folder = tempfile.TemporaryDirectory(prefix="minirnn-student-", ignore_cleanup_errors=True)
+        self.token = f"MINIRNN_STUDENT={secrets.token_hex(16)}"
+        own = {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "minirnn.grading.worker"],
+            [sys.executable, "-P", worker.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=self.folder.name,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
+            env=os.environ | own | dict([self.token.split("=")]),
             start_new_session=True,
         )
-        self.frames: queue.Queue[bytes | None] = queue.Queue()
+        self.asked, self.left[""] = "", self.limit
+        self.frames: queue.Queue[tuple[bytes, bytes] | None] = queue.Queue()
         threading.Thread(target=self.collect, args=(self.process, self.frames), daemon=True).start()
         threading.Thread(target=self.count, args=(self.process,), daemon=True).start()
         try:
-            self.lines = self.exchange((str(self.path.resolve()), self.source), "")[0]["lines"]
+            text = self.source.decode("utf-8", "replace")
+            answer, _, _ = self.exchange((str(self.path.resolve()), text), "")
+            self.lines, self.ours, self.uses = answer["lines"], answer["ours"], answer["uses"]
         except StudentError as error:
             self.stopped[""] = str(error)
             self.stop()
             raise
 
-    def exchange(self, request: Any, name: str) -> tuple[Any, list[np.ndarray]]:
+    def send(self, request: tuple) -> None:
+        """Write to the process; one that has died is noticed when its answer is missing."""
+        assert self.process is not None and self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(worker.pack(request))
+            self.process.stdin.flush()
+
+    def exchange(self, request: tuple, name: str) -> tuple[dict, Any, list[Any]]:
         """Send a request, wait for its answer; what is no answer stops the process."""
         __tracebackhide__ = True
-        assert self.process is not None and self.process.stdin is not None
-        seconds = min(self.limit, self.left)
+        assert self.process is not None
         where = self.where(name) if name else f"{self.path.name}, while it was loaded"
-        if seconds <= 0:
-            raise StudentError(f"{where}: not run, the time for the whole file was used up")
+        seconds = self.left.setdefault(name, self.limit)
         self.requests += 1
-        with contextlib.suppress(OSError):  # a process that has died is noticed below
-            pickle.dump((self.requests, request), self.process.stdin)
-            self.process.stdin.flush()
         started = time.monotonic()
+        self.send((self.requests, *request))
         try:
-            frame = self.frames.get(timeout=seconds)
-            self.left -= time.monotonic() - started
-        except queue.Empty:
-            self.left -= seconds
-            sentence = f"{where}: stopped after {seconds:.2g} s; an endless loop?"
-            if seconds < self.limit:
-                sentence = f"{where}: stopped, the time for the whole file was used up"
-        else:
-            if frame is not None:
-                try:
-                    with np.load(io.BytesIO(frame), allow_pickle=False) as file:
-                        answer = json.loads(str(file["answer"]))
-                        arrays = [file[f"array{i}"] for i in range(len(file.files) - 1)]
-                    if answer["number"] != self.requests:
-                        raise ValueError("an answer to another question: the file has forked")
-                    if "error" not in answer:
-                        return answer, arrays
-                    raise StudentError(answer["error"], answer["kind"], answer["traceback"])
-                except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile):
-                    sentence = f"{where}: its process gave an answer that cannot be read"
-            else:
+            frame = self.frames.get(timeout=max(seconds, 0.01))
+            self.left[name] -= time.monotonic() - started
+            if frame is None:
                 code = self.process.wait()
                 sentence = f"{where}: it ended its process (exit code {code})"
+            else:
+                tree, things = worker.unpack(*frame)
+                number, answer, value = worker.rebuild(tree, things, Foreign)
+                if number != self.requests and "ended" not in answer:
+                    raise ValueError("an answer to another question")
+                self.imports |= bool(answer["imports"])
+                if "ended" not in answer and "error" not in answer:
+                    return answer, value, things
+                if "error" in answer:
+                    raise StudentError(str(answer["error"]), str(answer["kind"]), str(answer["traceback"]))
+                self.asked = ""  # this function has lost its process, the others have not
+                self.stopped[name] = f"{where}: it ended its process (exit code {answer['ended']})"
+                raise StudentError(self.stopped[name])
+        except queue.Empty:
+            sentence = f"{where}: stopped after {self.limit:.2g} s; an endless loop?"
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError, MemoryError):
+            sentence = f"{where}: its process gave an answer that cannot be read"
         self.stopped[name] = sentence
         self.stop()
         raise StudentError(sentence)
@@ -236,22 +254,32 @@ class Student:
             assert self.process.stdin is not None
             self.process.stdin.close()  # it ends by itself, unless it is busy
             self.process.wait(timeout=0.2)
+            self.left_behind += len(list(self.relatives()))
         with contextlib.suppress(OSError):
             if hasattr(os, "killpg"):
                 os.killpg(self.process.pid, signal.SIGKILL)
             else:
                 self.process.kill()
+        for process in self.relatives():  # those that left the group
+            with contextlib.suppress(OSError):
+                os.kill(process, signal.SIGKILL)
         self.process.wait()
         self.process = None  # the threads close their pipes when they end
         self.folder.cleanup()
 
-    def collect(self, process: "subprocess.Popen[bytes]", frames: "queue.Queue[bytes | None]") -> None:
+    def relatives(self) -> Iterator[int]:
+        """The processes that descend from ours, known by a word in their environment, where the system tells."""
+        for environment in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if self.token.encode() in environment.read_bytes():
+                    yield int(environment.parent.name)
+
+    def collect(self, process: "subprocess.Popen[bytes]", frames: "queue.Queue[tuple[bytes, bytes] | None]") -> None:
         """Put each answer of the process into the queue, and None at its end."""
         assert process.stdout is not None
         with process.stdout as pipe:
-            while header := read(pipe, HEADER.size):
-                (length,) = HEADER.unpack(header)
-                frames.put(read(pipe, length) if length <= LARGEST_ANSWER else b"")  # nothing is no answer either
+            while frame := worker.read(pipe):
+                frames.put(frame)
         frames.put(None)
 
     def count(self, process: "subprocess.Popen[bytes]") -> None:
@@ -262,42 +290,27 @@ class Student:
                 self.printed += len(block)
 
 
-def read(pipe: Any, length: int) -> bytes:
-    """So many bytes from a pipe, or none if it ends before; without a lock that a blocked thread would hold."""
-    data = b""
-    while len(data) < length:
-        block = os.read(pipe.fileno(), min(length - len(data), 1 << 20))
-        if not block:
-            return b""
-        data += block
-    return data
-
-
-def taken(answer: dict, arrays: list[np.ndarray], calls: list[tuple], where: str) -> list[Any]:
-    """The results of calls, once what they did to their arguments has been done to ours."""
-    if answer["replaced"]:
+def taken(results: list[Any], given: list[Any], replaced: bool, calls: list[tuple], where: str) -> list[Any]:
+    """The results of calls, as NumPy's numbers, once what they did to their arguments has been done to ours."""
+    if replaced:
         raise StudentError(
             f"{where}: it puts other arrays into a dict it was given, or takes some out, but the caller has the old "
             f"ones: write into them, array[...] = new, or make a new dict"
         )
-    for array, number in zip(arrays_of(calls), answer["arguments"], strict=True):
-        if arrays[number].shape != array.shape:
-            raise StudentError(f"{where}: it reshapes an argument to {arrays[number].shape}")
-        array[...] = arrays[number]
-    for rng, state in zip(generators(calls), answer["rngs"], strict=True):
-        rng.bit_generator.state = state
-    return rebuild(answer["result"], arrays)
+    for ours, theirs in zip(worker.things_in(calls), given, strict=True):
+        if isinstance(ours, np.random.Generator):
+            ours.bit_generator.state = theirs.bit_generator.state
+        elif ours.shape != theirs.shape:
+            raise StudentError(f"{where}: it reshapes an argument to {theirs.shape}")
+        else:
+            ours[...] = theirs
+    return [numbers_of(result) for result in results]
 
 
-def rebuild(tree: Any, arrays: list[np.ndarray]) -> Any:
-    """Make a result of its description; see :func:`minirnn.grading.worker.describe`."""
-    kind, value = tree
-    if kind in ("tuple", "list"):
-        return (tuple if kind == "tuple" else list)(rebuild(branch, arrays) for branch in value)
-    if kind == "dict":
-        return {key: rebuild(branch, arrays) for key, branch in value}
-    if kind == "array":
-        return arrays[value]
-    if kind == "number":
-        return arrays[value][()]
-    return None if kind == "none" else Foreign(value)
+def numbers_of(tree: Any) -> Any:
+    """The same tree with NumPy's numbers for Python's, and ``Foreign`` for text."""
+    if isinstance(tree, tuple | list):
+        return type(tree)(map(numbers_of, tree))
+    if isinstance(tree, dict):
+        return {key: numbers_of(branch) for key, branch in tree.items()}
+    return Foreign("str") if isinstance(tree, str) else np.asarray(tree)[()] if isinstance(tree, int | float) else tree

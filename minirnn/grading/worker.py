@@ -1,82 +1,163 @@
 """The other process: runs a student's file and answers calls of its functions. See :mod:`minirnn.grading.student`.
 
-Requests come pickled through standard input. Answers leave through what was standard output, each a length and an
-``.npz`` with arrays and one JSON text. What the file itself prints goes to standard error.
+It is run by its path and imports NumPy alone, so that whatever else is imported was imported by the student's file.
+What it needs later it takes before that file is loaded. Where the system can fork, the file is loaded in a child, and
+each function answers in a child of that: what a function patches, exhausts or breaks is gone when the next is asked.
+
+Requests and answers are a JSON text followed by the bytes of the arrays. What the file prints goes to standard error.
 """
 
+import ast
+import contextlib
+import functools
 import inspect
 import io
 import json
 import linecache
 import os
-import pickle
 import struct
 import sys
 import traceback
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from minirnn.gradcheck import arrays_of
+HEADER = struct.Struct(">QQ")  # how many bytes of JSON and of arrays follow
+MEMORY = 4 << 30  # bytes a student's file may use
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 
-HEADER = struct.Struct(">Q")  # the length of an answer in bytes
+# What is used while somebody else's code is loaded, whatever that code does to the modules these come from.
+encode, decode = json.JSONEncoder().encode, json.JSONDecoder().decode
+array, asarray, frombuffer, tobytes = np.array, np.asarray, np.frombuffer, np.ndarray.tobytes
+errstate, ndarray, generic, Generator, PCG64 = np.errstate, np.ndarray, np.generic, np.random.Generator, np.random.PCG64
+fork, waitpid = getattr(os, "fork", None), os.waitpid
+getpid, leave = os.getpid, os._exit
+modules = sys.modules
 
 
-def main() -> None:
-    """Load the file, then answer until standard input ends."""
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # whatever the file starts shall not read the requests
-    os.dup2(2, 1)
-    sys.stdin = io.StringIO()  # whoever asks for input finds none
-    savez = np.savez  # this one, whatever the file does to NumPy
+# --- values as bytes, on both sides -------------------------------------------------------------------
 
-    def reply(number: int, answer: dict, arrays: list[np.ndarray] | None = None) -> None:
-        answer["number"] = number
-        buffer = io.BytesIO()
-        named: dict[str, Any] = {f"array{i}": array for i, array in enumerate(arrays or [])}
-        savez(buffer, answer=np.array(json.dumps(answer)), **named)
-        answers.write(HEADER.pack(buffer.tell()) + buffer.getvalue())
-        answers.flush()
 
-    number, (path, source) = pickle.load(requests)
-    module = types.ModuleType("student")
-    module.__file__ = path
-    sys.modules["student"] = module
-    sys.path.insert(0, os.path.dirname(path))  # noqa: PTH120 - files beside it can be imported
-    text = source.decode("utf-8", "replace")
-    linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
-    try:
-        exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
-    except BaseException as error:
-        reply(number, failure(error, path, "while it was loaded"))
-        return
-    functions = {name: f for name, f in vars(module).items() if callable(f) and not name.startswith("_")}
-    reply(number, {"lines": {name: line_of(f) for name, f in functions.items()}})
-    while True:
-        try:
-            number, (name, calls) = pickle.load(requests)
-        except EOFError:
-            return
-        try:
-            answer, arrays = run(functions[name], name, calls, path)
-        except BaseException as error:
-            reply(number, failure(error, path, name))
+def pack(value: Any, given: list | None = None) -> bytes:
+    """Nested tuples, lists and dicts of numbers, arrays and generators as bytes; ``given`` are arrays to come first."""
+    things: list[Any] = list(given or [])
+    tree = describe(value, things, {id(thing): i for i, thing in enumerate(things)})
+    arrays = [array(thing) for thing in things if not isinstance(thing, Generator)]
+    kinds = [
+        ["rng", thing.bit_generator.state] if isinstance(thing, Generator) else [thing.dtype.str, thing.shape]
+        for thing in things
+    ]
+    text, data = encode([tree, kinds]).encode(), b"".join(map(tobytes, arrays))
+    return HEADER.pack(len(text), len(data)) + text + data
+
+
+def split(frame: bytes) -> tuple[bytes, bytes]:
+    """The text and the data of what :func:`pack` made."""
+    end = HEADER.size + HEADER.unpack(frame[: HEADER.size])[0]
+    return frame[HEADER.size : end], frame[end:]
+
+
+def describe(value: Any, things: list[Any], places: dict[int, int], depth: int = 0) -> list:
+    """A value as JSON: what it is, and where in ``things`` it stands if it is an array or a generator."""
+    if isinstance(value, tuple | list | dict) and depth > 20:
+        return ["other", "something nested too deeply"]
+    if isinstance(value, dict):
+        return ["dict", [[str(key), describe(branch, things, places, depth + 1)] for key, branch in value.items()]]
+    if isinstance(value, tuple | list):
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return [kind, [describe(branch, things, places, depth + 1) for branch in value]]
+    if isinstance(value, Generator) or (isinstance(value, ndarray) and value.dtype.kind in "biufc"):
+        if id(value) not in places:
+            places[id(value)] = len(things)
+            things.append(value)
+        return ["thing", places[id(value)]]
+    if value is None or isinstance(value, str):
+        return ["plain", value]
+    if isinstance(value, bool | int | float | complex | generic) and asarray(value).dtype.kind in "biufc":
+        if type(value) in (bool, int, float):
+            return ["plain", value]
+        things.append(asarray(value))
+        return ["number", len(things) - 1]
+    return ["other", type(value).__name__]
+
+
+def unpack(text: bytes, data: bytes) -> tuple[Any, list[Any]]:
+    """What :func:`pack` packed, as a description, and the things in it; ValueError and the like if it is nonsense."""
+    tree, kinds = decode(text.decode())
+    things: list[Any] = []
+    for kind, rest in kinds:
+        if kind == "rng":
+            bits = PCG64()
+            bits.state = rest
+            things.append(Generator(bits))
         else:
-            reply(number, answer, arrays)
+            dtype = np.dtype(kind)
+            count = int(np.prod(rest, dtype=np.int64))
+            things.append(frombuffer(data, dtype, count).reshape(rest).copy())
+            data = data[count * dtype.itemsize :]
+    return tree, things
 
 
-def run(function: Any, name: str, calls: list[tuple], path: str) -> tuple[dict, list[np.ndarray]]:
-    """Call a function several times: what it answers and leaves in its arguments, described, and all the arrays."""
-    arrays: list[np.ndarray] = []
-    given = arrays_of(calls)
+def rebuild(tree: Any, things: list[Any], other: Any = None) -> Any:
+    """Make a value of its description; ``other(kind)`` stands for what was neither number nor array."""
+    kind, value = tree
+    if kind in ("tuple", "list"):
+        return (tuple if kind == "tuple" else list)(rebuild(branch, things, other) for branch in value)
+    if kind == "dict":
+        return {key: rebuild(branch, things, other) for key, branch in value}
+    if kind == "thing":
+        return things[value]
+    if kind == "number":
+        return things[value][()]
+    return value if kind == "plain" else other(value)
+
+
+def read(pipe: Any) -> tuple[bytes, bytes] | None:
+    """The next text and data from a pipe, None at its end; without a lock that a blocked thread would hold."""
+
+    def exactly(count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            block = os.read(pipe.fileno(), min(count - len(data), 1 << 20))
+            if not block:
+                raise EOFError
+            data += block
+        return data
+
+    try:
+        text, data = HEADER.unpack(exactly(HEADER.size))
+        return (exactly(text), exactly(data)) if text + data <= 1 << 28 else (b"", b"")  # nothing is no answer either
+    except EOFError:
+        return None
+
+
+def things_in(value: Any) -> Iterator[Any]:
+    """The arrays and generators in nested tuples, lists and dicts, in order, each once."""
+    seen = set()
+
+    def walk(value: Any) -> Iterator[Any]:
+        if isinstance(value, tuple | list | dict):
+            for branch in value.values() if isinstance(value, dict) else value:
+                yield from walk(branch)
+        elif isinstance(value, ndarray | Generator) and id(value) not in seen:
+            seen.add(id(value))
+            yield value
+
+    return walk(value)
+
+
+# --- calls ----------------------------------------------------------------------------------------------
+
+
+def run(function: Any, name: str, calls: list[tuple], path: str) -> tuple[Any, list[Any], bool]:
+    """Call a function several times: its results, what was in its arguments, and whether arrays there were replaced."""
+    given = list(things_in(calls))
     check_arguments(function, name, len(calls[0]), path)
-    with np.errstate(all="ignore"):
-        result = describe([function(*args) for args in calls], arrays)
-    replaced = {id(array) for array in arrays_of(calls)} != {id(array) for array in given}
-    answer = {"result": result, "arguments": [add(a, arrays) for a in given], "replaced": replaced}
-    answer["rngs"] = [rng.bit_generator.state for rng in generators(calls)]
-    return answer, arrays
+    with errstate(all="ignore"):
+        results = [function(*args) for args in calls]
+    return results, given, {id(thing) for thing in things_in(calls)} != {id(thing) for thing in given}
 
 
 class ArgumentsError(Exception):
@@ -97,10 +178,10 @@ def check_arguments(function: Any, name: str, count: int, path: str) -> None:
 
 
 def failure(error: BaseException, path: str, name: str) -> dict:
-    """One sentence about an exception in the student's file, with its line, and the traceback."""
+    """One sentence about an exception in the student's file, with its line, the shapes there, and the traceback."""
     file = os.path.basename(path)  # noqa: PTH119
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-    place = f"{file}, line {lines[-1]}, {name}" if lines else f"{file}, {name}"
+    frames = [frame for frame in traceback.walk_tb(error.__traceback__) if frame[0].f_code.co_filename == path]
+    place = f"{file}, line {frames[-1][1]}, {name}" if frames else f"{file}, {name}"
     if isinstance(error, ArgumentsError):
         sentence = str(error)
     elif isinstance(error, NotImplementedError):
@@ -108,7 +189,7 @@ def failure(error: BaseException, path: str, name: str) -> dict:
     elif isinstance(error, SystemExit):
         sentence = f"{place}: it calls sys.exit"
     else:
-        sentence = f"{place}: {type(error).__name__}: {str(error)[:500]}"
+        sentence = f"{place}: {type(error).__name__}: {str(error)[:500]}{shapes_at(error, path)}"
     return {
         "error": sentence,
         "kind": type(error).__name__,
@@ -116,9 +197,27 @@ def failure(error: BaseException, path: str, name: str) -> dict:
     }
 
 
-def generators(calls: list[tuple]) -> list[np.random.Generator]:
-    """The generators among the arguments of calls."""
-    return [argument for args in calls for argument in args if isinstance(argument, np.random.Generator)]
+def shapes_at(error: BaseException, path: str) -> str:
+    """The piece of the student's source that raised, and the shapes of the arrays in it; empty if there are none."""
+    summaries = traceback.extract_tb(error.__traceback__)
+    walked = list(traceback.walk_tb(error.__traceback__))
+    mine = [(s, frame) for s, (frame, _) in zip(summaries, walked, strict=True) if s.filename == path]
+    try:
+        summary, frame = mine[-1]
+        text = linecache.getline(path, summary.lineno or 0).encode()
+        one_line = summary.lineno == summary.end_lineno
+        piece = (text[summary.colno : summary.end_colno] if one_line else text).decode().strip()
+        found = {}
+        for node in ast.walk(ast.parse(piece)):
+            if isinstance(node, ast.Name | ast.Subscript) and not any(isinstance(n, ast.Call) for n in ast.walk(node)):
+                value = eval(ast.unparse(node), frame.f_globals, frame.f_locals)
+                if isinstance(value, ndarray | generic):
+                    found[ast.unparse(node)] = f"{ast.unparse(node)} is {value.shape}"
+        inner = {name for name in found if any(name != other and other.startswith(name + "[") for other in found)}
+        told = [found[name] for name in found if name not in inner]
+        return f", in {piece}, where {', '.join(told)}" if told else ""
+    except Exception:  # the source is gone, or is no expression: then there is no more to be said
+        return ""
 
 
 def line_of(function: Any) -> int:
@@ -127,26 +226,130 @@ def line_of(function: Any) -> int:
     return line if isinstance(line, int) else 1
 
 
-def describe(value: Any, arrays: list[np.ndarray], depth: int = 0) -> list:
-    """A result as JSON: what it is, and where in ``arrays`` its numbers are."""
-    if isinstance(value, tuple | list | dict) and depth > 20:
-        return ["other", "something nested too deeply"]
-    if isinstance(value, tuple | list):
-        kind = "tuple" if isinstance(value, tuple) else "list"
-        return [kind, [describe(branch, arrays, depth + 1) for branch in value]]
-    if isinstance(value, dict):
-        return ["dict", [[str(key), describe(branch, arrays, depth + 1)] for key, branch in value.items()]]
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-        return ["array", add(value, arrays)]
-    if isinstance(value, bool | int | float | complex | np.generic) and np.asarray(value).dtype.kind in "biufc":
-        return ["number", add(value, arrays)]
-    return ["none", 0] if value is None else ["other", type(value).__name__]
+def used_by(function: Any, functions: dict[str, Any]) -> list[str]:
+    """The names of those functions that a function calls, or that are called by what it calls."""
+    found: list[str] = []
+    waiting = [getattr(function, "__code__", None)]
+    while waiting:
+        code = waiting.pop()
+        if code is not None:
+            names = [name for name in code.co_names if name in functions and name not in found]
+            found += names
+            waiting += [getattr(functions[name], "__code__", None) for name in names]
+            waiting += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return found
 
 
-def add(value: Any, arrays: list[np.ndarray]) -> int:
-    """Keep a copy of an array, and return its number."""
-    arrays.append(np.array(value))
-    return len(arrays) - 1
+@contextlib.contextmanager
+def replaced(namespace: dict[str, Any], sources: dict[str, str]) -> Iterator[None]:
+    """Let functions of a namespace be those of the sources for a while."""
+    before = {name: namespace[name] for name in sources}
+    for name, source in sources.items():
+        own: dict[str, Any] = {}
+        exec(f"from __future__ import annotations\nimport numpy as np\n{source}", own)
+        namespace[name] = own[name]
+    try:
+        yield
+    finally:
+        namespace.update(before)
+
+
+def is_ours(function: Any) -> bool:
+    """Whether a function's code stands in minirnn, behind whatever name."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(inspect.unwrap(function), "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    return getattr(code, "co_filename", "").startswith(PACKAGE + os.sep)
+
+
+# --- the process ----------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Load the file, then answer until standard input ends."""
+    requests, answers = os.fdopen(os.dup(0), "rb", 0), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # whatever the file starts shall not read the requests
+    os.dup2(2, 1)
+    sys.stdin = io.StringIO()  # whoever asks for input finds none
+    if fork:
+        stand_guard()
+    limit_memory()
+    me = getpid()
+
+    def receive() -> Any:
+        frame = read(requests)
+        return rebuild(*unpack(*frame)) if frame else None
+
+    def reply(number: int, answer: dict, value: Any = None, given: list | None = None) -> None:
+        if getpid() != me:  # a copy that the file made of this process
+            leave(0)
+        answer["imports"] = any(name == "minirnn" or name.startswith("minirnn.") for name in modules)
+        answers.write(pack((number, answer, value), given))
+        answers.flush()
+
+    number, path, source = receive()
+    module = types.ModuleType("student")
+    module.__file__ = path
+    sys.modules["student"] = module
+    sys.path.insert(0, os.path.dirname(path))  # noqa: PTH120 - files beside it can be imported
+    linecache.cache[path] = (len(source), None, source.splitlines(keepends=True), path)
+    try:
+        exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
+        functions = {name: f for name, f in vars(module).items() if callable(f) and not name.startswith("_")}
+        lines = {name: line_of(f) for name, f in functions.items()}
+        ours = [name for name, f in functions.items() if is_ours(f)]
+        reply(
+            number,
+            {"lines": lines, "ours": ours, "uses": {name: used_by(functions[name], functions) for name in functions}},
+        )
+    except BaseException as error:
+        reply(number, failure(error, path, "while it was loaded"))
+        leave(0)
+
+    def respond(number: int, name: str, calls: list[tuple], instead: dict[str, str]) -> None:
+        try:
+            with replaced(module.__dict__, instead):
+                results, given, others = run(functions[name], name, calls, path)
+            reply(number, {"replaced": others, "given": len(given)}, results, given)
+        except BaseException as error:
+            reply(number, failure(error, path, name))
+
+    while request := receive():
+        if not request[1]:  # the end of what a function is asked
+            continue
+        if not fork:
+            respond(*request)
+        elif child := fork():
+            code = os.waitstatus_to_exitcode(waitpid(child, 0)[1])
+            if code:
+                reply(0, {"ended": code})
+        else:
+            me = getpid()
+            while request and request[1]:
+                respond(*request)
+                request = receive()
+            leave(0)
+    leave(0)
+
+
+def stand_guard() -> None:
+    """Go on in a child, and end like it: the parent that the student's file knows is this process, not the grader's."""
+    child = os.fork()
+    if child:
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code < 0:
+            os.kill(os.getpid(), -code)
+        leave(code)
+
+
+def limit_memory() -> None:
+    """Let memory beyond the limit be refused, where the system knows how."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    except (ImportError, ValueError, OSError):
+        pass
 
 
 if __name__ == "__main__":
