@@ -3,10 +3,10 @@
     python docs/figures/make.py                         all chapters
     python docs/figures/make.py docs/01-prediction.md   one of them
 
-The ``python`` blocks of a chapter run in order, in one namespace, in the folder of the repository. What a block prints is
-written into the ``text`` block after it. Each ``figure.savefig("NAME.svg")`` writes ``docs/figures/NAME.svg``, and beside it
-``NAME.svg.json``: the numbers that were drawn. The tests compare those, because the bytes of a picture depend on the
-version of matplotlib.
+The ``python`` blocks of a chapter run in order, in one namespace, in the folder of the repository. What a block prints
+is written into the ``text`` block after it. Each ``figure.savefig("NAME.svg")`` writes ``docs/figures/NAME.svg``, and
+beside it ``NAME.svg.json``: the numbers that were drawn. The tests compare those, because the bytes of a picture depend
+on the version of matplotlib.
 """
 
 import contextlib
@@ -20,10 +20,12 @@ from unittest import mock
 
 import matplotlib
 import numpy as np
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 DOCS = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
+SVG_IDLE = re.compile(r'^ +| transform="rotate\(-0 [^"]*"', re.MULTILINE)
 # Okabe and Ito's colours, which all readers can tell apart, in an order that also differs in brightness.
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D55E00"]
 STYLE = {
@@ -32,16 +34,22 @@ STYLE = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
+    "font.sans-serif": ["DejaVu Sans", "Verdana"],
     "grid.alpha": 0.3,
     "image.cmap": "viridis",
+    "image.interpolation": "none",  # the pixels of the data, not of the picture
     "legend.frameon": False,
+    "svg.fonttype": "none",  # words stay words: small, and can be searched
     "svg.hashsalt": "minirnn",  # the same names inside the file each time
 }
 
 
 def chapters() -> list[Path]:
-    """The documents whose code draws something or that have a number, in order."""
-    return [page for page in sorted(DOCS.glob("*.md")) if page.name[0].isdigit() or ".savefig(" in page.read_text()]
+    """The pages in the book's table of contents that have code to run."""
+    names = re.findall(
+        r"^\| \d+ \| \[.*?\]\(([\w.-]+)\)", (DOCS / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return [DOCS / name for name in names if "```python" in (DOCS / name).read_text(encoding="utf-8")]
 
 
 def run(page: Path, folder: Path) -> tuple[list[str], dict[str, dict]]:
@@ -51,7 +59,12 @@ def run(page: Path, folder: Path) -> tuple[list[str], dict[str, dict]]:
 
     def save(figure: Figure, name: str, **options: object) -> None:
         drawn[name] = figure_data(figure)
+        for mesh in figure.findobj(QuadMesh):
+            mesh.set_rasterized(True)  # a path for each of its cells would be a large file
         savefig(figure, folder / name, metadata={"Date": None} if name.endswith(".svg") else None, **options)
+        if name.endswith(".svg"):  # without indentation and rotations by nothing: a third less
+            svg = (folder / name).read_text(encoding="utf-8")
+            (folder / name).write_text(SVG_IDLE.sub("", svg), encoding="utf-8")
 
     with (
         contextlib.chdir(DOCS.parent),
@@ -83,6 +96,8 @@ def axes_data(axes: matplotlib.axes.Axes) -> Iterator[tuple[str, str | np.ndarra
     yield "y label", axes.get_ylabel()
     yield "ticks", " ".join(t.get_text() for t in (*axes.get_xticklabels(), *axes.get_yticklabels()))
     yield "words", "\n".join(t.get_text() for t in (*axes.texts, *(legend.get_texts() if legend else ())))
+    if axes.get_label() == "<colorbar>":
+        return  # it shows all values there are
     for n, line in enumerate(axes.lines):
         yield f"line {n} x", np.asarray(line.get_xdata(), float)
         yield f"line {n} y", np.asarray(line.get_ydata(), float)
@@ -91,10 +106,12 @@ def axes_data(axes: matplotlib.axes.Axes) -> Iterator[tuple[str, str | np.ndarra
     for n, bar in enumerate(axes.patches):
         yield f"patch {n}", bar.get_path().transformed(bar.get_patch_transform()).vertices
     for n, collection in enumerate(axes.collections):
-        yield f"points {n}", collection.get_offsets()
-        yield f"outlines {n}", np.concatenate([path.vertices for path in collection.get_paths()] or [np.zeros((0, 2))])
         if collection.get_array() is not None:
             yield f"values {n}", collection.get_array()
+        elif len(collection.get_offsets()) > 1:
+            yield f"points {n}", collection.get_offsets()
+        else:
+            yield f"outlines {n}", np.concatenate([path.vertices for path in collection.get_paths()])
 
 
 def write_data(path: Path, data: dict) -> None:
