@@ -1,6 +1,6 @@
 """Train the small network of the chapter "How can numbers remember?": about ten seconds, written to memory.npz here.
 
-    python docs/figures/run_memory.py
+python docs/figures/run_memory.py
 """
 
 from pathlib import Path
