@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 from minirnn.checks import Params
 from minirnn.derivatives import (
@@ -102,3 +106,27 @@ def plot_error_vs_eps(loss_fn: LossFunction, params: Params, path: str | Path) -
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=150)
+
+
+def plot_units(units: np.ndarray, tokens: Sequence[str], axes: "Axes | None" = None) -> "Axes":
+    """Draw what hidden units did over a text.
+
+    Parameters
+    ----------
+    units : array (T, H)
+        What each unit was after each token, in [-1, 1]: one sequence of a cell's h. Each unit is a row of the picture.
+    tokens : sequence of str (T,)
+        What was read; they stand below the columns.
+    axes : matplotlib Axes, optional
+        Where to draw; without, in a figure of its own.
+    """
+    from matplotlib.figure import Figure
+
+    axes = axes or Figure(figsize=(1.5 + 0.15 * len(tokens), 1 + 0.1 * units.shape[1]), layout="constrained").subplots()
+    image = axes.imshow(units.T, cmap="cividis", vmin=-1, vmax=1, aspect="auto", interpolation="none")
+    axes.set_xticks(range(len(tokens)), [{"\n": "↵", " ": "␣"}.get(token, token) for token in tokens], fontsize=8)
+    axes.tick_params(axis="x", bottom=False)
+    axes.set(xlabel="after reading", ylabel="unit")
+    axes.grid(False)
+    axes.figure.colorbar(image, ax=axes, label="activation")
+    return axes

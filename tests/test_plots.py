@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from minirnn.plots import plot_confusion, plot_losses
+from minirnn.plots import plot_confusion, plot_losses, plot_units
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -40,3 +40,12 @@ def test_the_confusion_matrix_has_true_speakers_as_rows(axes):
     texts = {text.get_position(): text.get_text() for text in axes[0].texts}
     assert texts == {(0, 0): "5", (1, 0): "1", (1, 1): "2", (2, 1): "3", (2, 2): "4"}  # (column, row)
     assert axes[0].get_title() == "11 of 15 right"
+
+
+def test_units_are_rows_and_tokens_columns():
+    units = np.linspace(-1, 1, 12).reshape(4, 3)  # (T, H)
+    axes = plot_units(units, list("a b\n"))
+    assert np.array_equal(axes.images[0].get_array(), units.T)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "␣", "b", "↵"]
+    below = Figure().subplots()
+    assert plot_units(units, list("a b\n"), below) is below
