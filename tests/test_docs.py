@@ -27,12 +27,13 @@ def test_every_code_block_prints_what_the_document_shows(name):
 
 
 def test_every_document_is_checked():
+    chapters = set(re.findall(r"\(([\w-]+\.md)\)", (ROOT / "docs" / "README.md").read_text()))  # see test_book.py
     with_code = {
         str(path.relative_to(ROOT))
         for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
         if "```python" in path.read_text()
     }
-    assert with_code == DOCUMENTS.keys()
+    assert DOCUMENTS.keys() <= with_code <= DOCUMENTS.keys() | {f"docs/{name}" for name in chapters}
 
 
 def test_links_lead_somewhere():
