@@ -329,26 +329,52 @@ def test_a_backward_that_answers_something_else(affine):
     assert wrong["b"].sentence == "the gradient must have shape (2, 1), got (2, 4)" and wrong["W"].ok
 
 
+def random_cell(name, seed):
+    """A cell of random sizes as a layer: its forward, its backward, and inputs."""
+    cell, rng = CELLS[name], np.random.default_rng(seed)
+    T, D, H, B = rng.integers(1, 6, 4)
+    params = {key: rng.normal(0, 0.5, p.shape) for key, p in cell.init(D, H, 0, np.float64).items()}
+    states = {f"state{i}": rng.uniform(-1, 1, s.shape) for i, s in enumerate(cell.zero_state(H, B))}
+
+    def forward(*arrays):
+        x, *state = arrays[len(params) :]
+        h, final, cache = cell.forward(dict(zip(params, arrays, strict=False)), x, tuple(state))
+        return (h, *final), cache
+
+    def backward(dout, cache):
+        dx, dstate, grads = cell.backward(dout[0], cache, dout[1:])
+        return [*(grads[key] for key in params), dx, *dstate]
+
+    return forward, backward, params | {"x": rng.standard_normal((T, D, B))} | states
+
+
+@pytest.mark.parametrize("seeds", [20, pytest.param(1000, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("name", CELLS)
-def test_right_code_is_never_accused(name):
-    cell = CELLS[name]
-    for seed in range(1000):
-        rng = np.random.default_rng(seed)
-        T, D, H, B = rng.integers(1, 6, 4)
-        params = {key: rng.normal(0, 0.5, p.shape) for key, p in cell.init(D, H, 0, np.float64).items()}
-        states = {f"state{i}": rng.uniform(-1, 1, s.shape) for i, s in enumerate(cell.zero_state(H, B))}
-
-        def forward(*arrays, cell=cell, params=params):
-            x, *state = arrays[len(params) :]
-            h, final, cache = cell.forward(dict(zip(params, arrays, strict=False)), x, tuple(state))
-            return (h, *final), cache
-
-        def backward(dout, cache, cell=cell, params=params):
-            dx, dstate, grads = cell.backward(dout[0], cache, dout[1:])
-            return [*(grads[key] for key in params), dx, *dstate]
-
-        report = check_layer(forward, backward, params | {"x": rng.standard_normal((T, D, B))} | states, rng=seed)
+def test_right_code_is_never_accused(name, seeds):
+    for seed in range(seeds):
+        report = check_layer(*random_cell(name, seed), rng=seed)
         assert report.ok, f"seed {seed}\n{report}"
+
+
+@pytest.mark.parametrize("seeds", [5, pytest.param(200, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("name", CELLS)
+def test_wrong_code_is_never_excused(name, seeds):
+    """One entry of one gradient is off by 1e-6 of the largest, in float64 and far from any kink."""
+    for seed in range(seeds):
+        forward, backward, inputs = random_cell(name, seed)
+        rng = np.random.default_rng(seed)
+        wrong = int(rng.integers(len(inputs)))
+
+        def careless(dout, cache, backward=backward, wrong=wrong):
+            gradients = backward(dout, cache)
+            worst = np.unravel_index(np.abs(gradients[wrong]).argmax(), gradients[wrong].shape)
+            gradients[wrong][worst] *= 1 + 1e-6
+            return gradients
+
+        report = check_layer(forward, careless, inputs, rng=seed)
+        verdicts = {finding.name: finding.verdict for finding in report.findings}
+        assert verdicts.pop(list(inputs)[wrong]) == "WRONG", f"seed {seed}\n{report}"
+        assert set(verdicts.values()) == {"ok"}, f"seed {seed}\n{report}"
 
 
 def test_the_picture_of_the_errors(params, tmp_path):
@@ -538,3 +564,84 @@ def test_functions_of_the_standard_library_are_checked_too():
         lambda q: math.tanh(q["x"][0]), {"x": np.array([0.3])}, {"x": np.array([1 - math.tanh(0.3) ** 2])}
     )
     assert report.ok and "not complex-safe" in report.method
+
+
+# --- float32 ------------------------------------------------------------------------------------------
+
+
+def into_a_float32_buffer(x):
+    buffer = np.zeros(x.shape, np.float32)
+    buffer[...] = x
+    return buffer
+
+
+CASTS = {
+    "astype": lambda x: x.astype(np.float32),
+    "buffer": into_a_float32_buffer,
+    "complex64": lambda x: x.astype(np.complex64 if np.iscomplexobj(x) else np.float32),
+    "real": lambda x: x.real.astype(np.float32),
+}
+IN_FLOAT32 = {
+    "all of it": (lambda x, cast: np.tanh(cast(x)).sum(), lambda x: 1 - np.tanh(x) ** 2),
+    "cast back": (lambda x, cast: np.asarray(cast(x) ** 2, np.result_type(x)).sum(), lambda x: 2 * x),
+    "a part": (lambda x, cast: (x**3).sum() + 0.1 * (cast(x) ** 2).sum(), lambda x: 3 * x**2 + 0.2 * x),
+    "one entry": (lambda x, cast: (x**2).sum() + cast(x[:1])[0] ** 2, lambda x: 2 * x * (1 + (np.arange(len(x)) == 0))),
+    "the end": (lambda x, cast: cast(np.asarray((x**2).sum()))[()], lambda x: 2 * x),
+}
+
+
+@pytest.mark.parametrize("seeds", [8, pytest.param(200, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("cast", CASTS)
+@pytest.mark.parametrize("where", IN_FLOAT32)
+def test_float32_in_a_forward_pass_is_never_accused(where, cast, seeds):
+    loss, gradient = IN_FLOAT32[where]
+    told = 0
+    for seed in range(seeds):
+        x = np.random.default_rng(seed).normal(0, 1, 1 + seed % 7)
+        report = check_gradients(
+            lambda p: loss(p["x"], CASTS[cast]), {"x": x}, lambda p: {"x": gradient(p["x"])}, rng=seed
+        )
+        assert report["x"].verdict != "WRONG", f"seed {seed}\n{report}"
+        told += report["x"].verdict == "inconclusive" and "computed in float32" in report["x"].sentence
+    assert told >= seeds / 2
+
+
+@pytest.mark.parametrize(("factor", "words"), [(-1, "it has the wrong sign"), (0, "it is zero everywhere")])
+def test_but_it_excuses_no_mistake(rng, factor, words):
+    x = rng.standard_normal(5)
+    report = check_gradients(
+        lambda p: (p["x"].astype(np.float32) ** 2).astype(float).sum(),
+        {"x": x},
+        lambda p: {"x": factor * 2 * p["x"]},
+    )
+    assert report["x"].verdict == "WRONG" and words in report["x"].sentence
+
+
+def test_a_gradient_in_float32_of_a_loss_in_float32_is_no_mistake_of_the_backward_pass(rng):
+    x = rng.standard_normal(5)
+    half = {"x": (2 * x).astype(np.float32)}
+    report = check_gradients(lambda p: (p["x"].astype(np.float32) ** 2).sum(), {"x": x}, half)
+    assert report["x"].verdict == "inconclusive" and "computed in float32" in report["x"].sentence
+    report = check_gradients(lambda p: (p["x"] ** 2).sum(), {"x": x}, half)
+    assert report["x"].verdict == "WRONG" and "where was it cast?" in report["x"].sentence
+
+
+def test_a_backward_pass_in_float32_is_called_that_and_not_clipped(affine):
+    def backward(dy, cache):
+        x, W = (array.astype(np.float32) for array in cache)
+        dy = dy.astype(np.float32)
+        return [g.astype(float) for g in (W.T @ dy, dy @ x.T, dy.sum(axis=1, keepdims=True))]
+
+    report = check_layer(affine_forward, backward, affine)
+    failed = [finding for finding in report.findings if not finding.ok]
+    assert [finding.name for finding in failed] == ["x", "W", "b"]
+    assert all("computed in float32" in finding.sentence for finding in failed)
+    assert "unknown mistake" not in str(report) and "clipped" not in str(report)
+
+
+def test_what_the_check_explains_is_not_called_unknown_as_well(affine):
+    """By sign, factor, zero, shape or precision, whichever it is: one explanation, and no second one against it."""
+    for spoil in (np.negative, lambda g: 0.5 * g, np.zeros_like, lambda g: g[:1], lambda g: g.astype(np.float32)):
+        report = check_layer(affine_forward, lambda dy, c, f=spoil: [f(g) for g in affine_backward(dy, c)], affine)
+        assert not any(finding.ok for finding in report.findings[:3]), report
+        assert "unknown mistake" not in str(report)
