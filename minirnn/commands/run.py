@@ -210,11 +210,22 @@ class Run:
         self.train_ids, valid_ids, *test = split(parts[0], settings.valid) if len(parts) == 1 else parts
         self.valid_ids, self.test_ids = valid_ids[:VALIDATION_TOKENS], test[0] if test else None
         self.trainer, self.total = make_trainer(self.train_ids, len(vocab), settings)
+        if len(parts) > 1 or settings.valid:
+            self.check_lengths([valid_ids, *test])
         self.report_every = settings.report_every or self.trainer.batches_per_epoch
         self.progress = Progress(sys.stdout, vocab.unit, self.total)
         self.deadline = math.inf  # by time.monotonic
         self.interrupted = Event()
         self.ending = "nothing left to do: all steps are done; more with --steps"
+
+    def check_lengths(self, others: list[Array]) -> None:
+        """Raise ValueError if there is too little to validate or test with."""
+        for name, ids in zip(self.text["texts"][-len(others) :], others, strict=False):
+            if len(ids) < 2:
+                where = name if len(self.text["tokens"]) > 1 else f"--valid {self.settings.valid}"
+                raise ValueError(
+                    f"{where}: evaluation needs at least 2 tokens, one to read and one to predict, got {len(ids)}"
+                )
 
     @property
     def steps_left(self) -> int:
@@ -266,7 +277,9 @@ class Run:
         row: Row = {"step": step, "epoch": report.epoch, "loss": report.smooth_loss}
         evaluated, self.ending = step % self.report_every == 0 or step == self.total, ""
         if evaluated:
-            if len(self.valid_ids) > 1:
+            if self.interrupted.is_set():
+                self.keep()  # evaluating takes a while, and a second Ctrl-C ends it at once
+            if len(self.valid_ids):
                 row["valid"], row["accuracy"] = evaluate(self.trainer.model, self.valid_ids)
             self.history.append(row)
         go_on = f"go on with: minirnn train --resume --out {self.folder}"
