@@ -21,7 +21,7 @@ LINK = re.compile(r"(?<=\]\()(?!\w+:)([^)#\s]+)(?=[)#])")
 FENCE = re.compile(r"^(```.*?^```)", re.DOTALL | re.MULTILINE)
 LESSONS = [  # in the order in which they are listed
     "rnn", "lstm", "gru", "text", "ops", "model", "optim", "schedules", "train", "sample", "classifier", "derivatives",
-    "gradcheck", "plots", "checks",
+    "gradcheck", "evidence", "plots", "checks",
 ]  # fmt: skip
 API = [*LESSONS, "files.checkpoint", "files.corpus", "files.torch_format", "grading.diagnosis"]
 

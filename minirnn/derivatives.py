@@ -67,57 +67,10 @@ def central_slope(
         return Central((4 * near - far) / 3, abs(near - far) + rounding, jump, noise, noise > 1e-12 * abs(center))
 
 
-def noise_along(loss_fn: LossFunction, params: Params, name: str, v: Array) -> float:
-    """How far the loss jitters: what is left of it, on a short line along v, when a cubic is taken away.
-
-    That is 1e-16 of the loss or so, and 1e-7 where something is computed in float32.
-    """
-    v = v / max(1.0, float(np.linalg.norm(v)))
-    t = np.random.default_rng(0).uniform(-1, 1, 12)  # irregular, or rounding might keep in step with it
-    length = max(1e-5, 16 * single(params[name][v != 0]))
-    values, far = loss_along(loss_fn, params, name, v, t * length), loss_along(loss_fn, params, name, v, t[:4])
-    values -= values[0]
-    if not np.isfinite(values).all():
-        return 0.0
-    noise = float(np.abs(values - np.polynomial.Polynomial.fit(t, values, 3)(t)).max())
-    with np.errstate(all="ignore"):
-        ends_in_float32 = np.ptp(far) > 0 and (far == far.astype(np.float32)).all()
-    return max(noise, single(far)) if ends_in_float32 else noise
-
-
-def single(values: Array) -> float:
-    """The spacing of float32 numbers where the largest of these is."""
-    return float(np.spacing(np.abs(values).max(initial=0).astype(np.float32)))
-
-
 def loss_along(loss_fn: LossFunction, params: Params, name: str, v: Array, steps: Array) -> Array:
     """The loss at ``params[name] + s * v``, for each of the steps s."""
     with np.errstate(all="ignore"):  # a step may leave the domain of the function
         return np.array([float(np.real(loss_fn(copied(params) | {name: params[name] + s * v}))) for s in steps])
-
-
-def distrust_of_complex_step(loss_fn: LossFunction, params: Params, directions: Params) -> str:
-    """The reason not to use the complex step, empty if there is none: it must agree with central differences."""
-    for name, v in directions.items():
-        try:
-            exact = complex_slope(loss_fn, params, name, v)
-        except ValueError as error:
-            return str(error).removesuffix("; use numerical_gradient")
-
-        def differ(witness: Central, exact: float = exact) -> bool:
-            return abs(exact - witness.slope) > 1e-9 * abs(witness.slope) + 2 * (witness.doubt + witness.jump)
-
-        witness = central_slope(loss_fn, params, name, v)
-        if not witness.doubt < 1e-3 * abs(witness.slope):  # the step is too large for it, or leaves its domain
-            witness = central_slope(loss_fn, params, name, v, 1e-7)
-        if differ(witness) and differ(
-            central_slope(loss_fn, params, name, v, noise=noise_along(loss_fn, params, name, v))
-        ):
-            return (
-                f"the complex step says {exact:.9g} along a direction of {name} and central differences "
-                f"{witness.slope:.9g}: the function loses the imaginary part, as np.abs, .real or a comparison do"
-            )
-    return ""
 
 
 def complex_step_gradient(loss_fn: LossFunction, params: Params, h: float = 1e-30) -> Params:

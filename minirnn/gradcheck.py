@@ -5,7 +5,7 @@ A gradient of n entries need not cost n evaluations. Along one random direction 
 across v. That is the check, :func:`check_direction`. When it fails, the single entries are asked which are wrong.
 
 The truth comes from :mod:`minirnn.derivatives`: the complex step, or central differences where complex numbers do not
-pass. At a kink the two contradict each other, and in float32 neither is exact: nobody is accused there.
+pass. Who is accused, and of what, is weighed in :mod:`minirnn.evidence`.
 """
 
 from collections.abc import Callable
@@ -16,20 +16,19 @@ import numpy as np
 
 from minirnn import derivatives
 from minirnn.checks import Array, Params, Rng
-from minirnn.derivatives import LossFunction, complex_step_gradient, copied, numerical_gradient, unit
+from minirnn.derivatives import LossFunction, complex_step_gradient, copied, numerical_gradient
+from minirnn.evidence import Finding, Truth, compare_entries, distrust_of_complex_step, explain, largest, misfit
 from minirnn.plots import plot_error_vs_eps
 
 __all__ = ["Finding", "GradientReport", "assert_gradients", "check_gradients", "check_layer"]
 __all__ += ["complex_step_gradient", "numerical_gradient", "plot_error_vs_eps"]
 Gradients = Params | Callable[[Params], Params]
-ENTRIES = 1000  # of a larger parameter only a sample of the entries is looked at
-PRECISION = "it is right to six digits or so: something is computed in float32, or by a numerical derivative"
 
 
 # --- the check --------------------------------------------------------------------------------------
 
 
-def check_direction(truth: "Truth", name: str, g: Any, v: Array) -> "Finding":
+def check_direction(truth: Truth, name: str, g: Any, v: Array) -> Finding:
     """The check itself: along v, the slope of the loss must be ``(g * v).sum()``."""
     if getattr(g, "dtype", None) == np.float32 and truth.witness(name, v).coarse:
         g = g.astype(np.float64)  # the loss has no more digits
@@ -72,32 +71,12 @@ def check_gradients(
     directions = {name: rng.choice([-1, 1], p.shape) * rng.uniform(0.5, 1.5, p.shape) for name, p in params.items()}
     second = {name: p + rng.normal(0, 0.1, p.shape) for name, p in params.items()}
     floor = 1e-5 * max((largest(g) for name, g in given.items() if not misfit(g, params[name])), default=0) + 1e-300
-    reason = derivatives.distrust_of_complex_step(loss_fn, params, directions)
+    reason = distrust_of_complex_step(loss_fn, params, directions)
     truth = Truth(loss_fn, params, bool(reason), max(tolerance, 1e-6) if reason else tolerance, floor)
     findings = [check_direction(truth, name, given[name], v) for name, v in directions.items()]
     if callable(grads):
         findings = [explain(finding, grads, truth, replace(truth, params=second)) for finding in findings]
     return GradientReport(tuple(findings), f"central differences, because {reason}" if reason else "the complex step")
-
-
-@dataclass(frozen=True)
-class Truth:
-    """The slopes of a loss at one point, and how closely a gradient has to agree."""
-
-    loss_fn: LossFunction
-    params: Params
-    central: bool  # by central differences, not by the complex step
-    tolerance: float
-    floor: float  # a gradient that should be zero is rounding, 1e-16 of the others: measured against this, not itself
-
-    def slope(self, name: str, v: Array) -> float:
-        at = (self.loss_fn, self.params, name, v)
-        return derivatives.central_slope(*at).slope if self.central else derivatives.complex_slope(*at)
-
-    def witness(self, name: str, v: Array, noise: float = 0.0) -> derivatives.Central:
-        """A second opinion, which knows its own limits."""
-        noise = max(noise, derivatives.noise_along(self.loss_fn, self.params, name, v))
-        return derivatives.central_slope(self.loss_fn, self.params, name, v, noise=noise)
 
 
 def assert_gradients(
@@ -107,31 +86,6 @@ def assert_gradients(
     report = check_gradients(loss_fn, params, grads, tolerance, rng)
     if not report.ok:
         raise AssertionError(f"\n{report}")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of a report: a parameter's gradient or another property, and what was found.
-
-    The error is relative to the parameter's largest gradient entry. Of a parameter that passes it is the error of the
-    slope along the random direction; where the single entries were looked at, of the worst of them.
-    """
-
-    name: str
-    verdict: str  # "ok", "WRONG", or "inconclusive": where nobody can tell, nobody is wrong
-    sentence: str
-    error: float = np.nan
-    index: tuple[int, ...] | None = None  # the worst entry, where single entries were looked at
-    given: float = np.nan  # the gradient that was to be checked, there
-    expected: float = np.nan  # the numerical one, there
-    wrong: int = 0  # how many of the entries looked at differ
-
-    @property
-    def ok(self) -> bool:
-        return self.verdict == "ok"
-
-    def __str__(self) -> str:
-        return f"{self.verdict:12} {self.name:13} {self.sentence}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -221,89 +175,6 @@ def check_layer(
 # --- who is accused, and of what ----------------------------------------------------------------------
 
 
-def compare_entries(truth: Truth, name: str, g: Array, v: Array) -> Finding:
-    """Find the entries of a gradient that make it wrong along v, and describe the worst."""
-    indices = list(np.ndindex(g.shape))
-    if g.size > ENTRIES:
-        sample = np.random.default_rng(0).choice(g.size, 100, replace=False)
-        indices = [indices[i] for i in sorted({bisect(truth, name, g, v), *sample.tolist()})]
-    expected = {i: truth.slope(name, unit(g.shape, i)) for i in indices}
-    difference = {i: float(np.nan_to_num(abs(g[i] - e), nan=np.inf)) for i, e in expected.items()}
-    scale = max(largest(g), *map(abs, expected.values()), truth.floor)
-    suspects = sorted((i for i in indices if difference[i] > truth.tolerance * scale), key=lambda i: -difference[i])
-    whole = truth.witness(name, v)
-    shared = 0.0 if whole.jump else whole.noise
-    excuses: dict[tuple[int, ...], str] = {}
-    for i in suspects[:100]:
-        excuses[i] = excuse_for(
-            truth.witness(name, unit(g.shape, i), shared), float(g[i]), expected[i], scale, truth.central
-        )
-        if not excuses[i]:
-            count = len(suspects) - len(excuses) + 1
-            of = f"{count} of {len(indices)} entries{' looked at' if g.size > ENTRIES else ''} differ"
-            sentence = f"{of}, worst at {name}{list(i)}: given {g[i]:.9g}, expected {expected[i]:.9g}"
-            return Finding(name, "WRONG", sentence, difference[i] / scale, i, float(g[i]), expected[i], count)
-    if excuses:
-        i, why = next(iter(excuses.items()))
-        sentence = f"{len(suspects)} of {len(indices)} entries cannot be judged, {name}{list(i)} for one: {why}"
-        return Finding(name, "inconclusive", sentence, difference[i] / scale, i, float(g[i]), expected[i])
-    error = max(difference.values()) / scale
-    return Finding(name, "ok", f"relative error {error:.1e}, entry by entry", error)
-
-
-def excuse_for(witness: derivatives.Central, given: float, expected: float, scale: float, central: bool) -> str:
-    """Why an entry that differs is not accused, or "": one witness is not enough where another speaks for it."""
-    off = abs(given - witness.slope)
-    if witness.jump > 1e-4 * scale and off <= 2 * witness.jump:
-        return "it lies at a kink, where there is no derivative: take another point"
-    if witness.coarse and off <= 2 * witness.doubt:
-        return "the loss itself has too few digits: is something in it computed in float32, or do large numbers cancel?"
-    if central and off <= 2 * witness.doubt:
-        return "rounding is too large to tell: take a smaller loss, or let complex numbers pass"
-    if not central and abs(given - expected) < 1e-6 * scale and off <= 2 * witness.doubt + 1e-9 * scale:
-        return f"{PRECISION}, or a small part of the loss loses the imaginary part"
-    return ""
-
-
-def bisect(truth: Truth, name: str, g: Array, v: Array) -> int:
-    """Find one wrong entry among very many: always keep the half along which the slopes differ more."""
-
-    def differ(i: int, j: int) -> float:
-        part = np.zeros_like(v)
-        part.reshape(-1)[i:j] = v.reshape(-1)[i:j]
-        return float(np.nan_to_num(abs((g * part).sum() - truth.slope(name, part)), nan=np.inf))
-
-    low, high = 0, g.size
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if differ(low, middle) > differ(middle, high) else (middle, high)
-    return low
-
-
-def explain(finding: Finding, grads: Callable[[Params], Params], *points: Truth) -> Finding:
-    """Name the mistake if the wrong gradient is, at both points alike, a simple function of the true one."""
-    name = finding.name
-    if finding.verdict != "WRONG" or finding.index is None or points[0].params[name].size > ENTRIES:
-        return finding
-    given = np.array([grads(copied(truth.params))[name] for truth in points])
-    true = np.array([derivatives.entry_by_entry(truth.slope, {name: truth.params[name]})[name] for truth in points])
-    factor = np.nan_to_num(np.vdot(true[0], given[0]) / (np.vdot(true[0], true[0]) or np.inf))
-    relations = {
-        "it is zero everywhere: nothing was added to it": 0 * true,
-        PRECISION: true,
-        "it has the wrong sign": -true,
-        "it is the transpose of the true gradient": np.array([e.T for e in true]),
-        f"it is {factor:.6g} times the true gradient": factor * true,
-        "the loss does not depend on it": given if not true.any() else 0 * true,
-    }
-    witness = points[0].witness(name, unit(true[0].shape, finding.index))
-    slack = max(1e-5, min(0.05, 2 * witness.doubt / largest(true))) if witness.coarse and true.any() else 1e-5
-    for words, e in relations.items():
-        if given.shape == e.shape and np.allclose(given, e, rtol=0, atol=slack * np.abs(e).max()):
-            return replace(finding, sentence=f"{finding.sentence}; {words}")
-    return replace(finding, sentence=f"{finding.sentence}; unknown mistake")
-
-
 def claimed(loss_fn: LossFunction, params: Params, grads: Gradients) -> Params:
     """The claimed gradients; ValueError if they, the parameters or the loss are nothing that can be checked."""
     derivatives.check_float64(params)
@@ -314,23 +185,6 @@ def claimed(loss_fn: LossFunction, params: Params, grads: Gradients) -> Params:
     if differ := sorted(params.keys() ^ given.keys()):
         raise ValueError(f"params and grads must have the same names, these differ: {differ}")
     return given
-
-
-def misfit(g: Any, p: Array) -> str:
-    """What makes an answer no gradient of p at all; empty if its shape and dtype are right."""
-    if not isinstance(g, np.ndarray | np.generic):
-        return f"the gradient must be an array of shape {p.shape}, got {type(g).__name__}"
-    if g.shape != p.shape:
-        hint = ", keepdims=True keeps the axis" if g.shape == p.shape[:1] else ""
-        return f"the gradient must have shape {p.shape}, got {g.shape}{hint}"
-    if g.dtype != np.float64:
-        return f"the gradient is {g.dtype}, but everything it was computed from is float64: where was it cast?"
-    return ""
-
-
-def largest(g: Array) -> float:
-    """The size of the largest finite entry."""
-    return float(np.abs(g[np.isfinite(g)]).max(initial=0))
 
 
 def arrays_of(tree: Any) -> list[Array]:

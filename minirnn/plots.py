@@ -15,9 +15,9 @@ from minirnn.derivatives import (
     check_float64,
     check_loss,
     complex_slope,
-    distrust_of_complex_step,
     loss_along,
 )
+from minirnn.evidence import distrust_of_complex_step
 
 
 def plot_losses(history: Sequence[Mapping[str, float]], path: str | Path, unit: str, vocab_size: int) -> None:
