@@ -48,6 +48,9 @@ class Central:
     noise: float  # of the loss, as far as it was measured
     coarse: bool  # whether it then has fewer digits than float64
 
+    def contradicts(self, slope: float) -> bool:
+        return abs(slope - self.slope) > 1e-9 * abs(self.slope) + 2 * (self.doubt + self.jump)
+
 
 def central_slope(
     loss_fn: LossFunction, params: Params, name: str, v: Array, eps: float = 1e-4, noise: float = 0.0
@@ -125,12 +128,10 @@ def check_loss(loss_fn: LossFunction, params: Params) -> None:
 def check_float64(params: Params) -> None:
     """Raise ValueError unless these are arrays by name, all float64, whose digits a check can rely on."""
     if not isinstance(params, dict) or not params:
-        raise ValueError(
-            f"what is checked must be a dict of arrays by name, got {type(params).__name__} {params!r:.40}"
-        )
+        got = f"{type(params).__name__} {params!r:.40}"
+        raise ValueError(f"what is checked must be a dict of arrays by name, got {got}")
     for name, p in params.items():
-        if np.asarray(p).dtype != np.float64:
-            dtype = np.asarray(p).dtype
+        if (dtype := np.asarray(p).dtype) != np.float64:
             raise ValueError(f"gradients are checked in float64, but {name} is {dtype}; use astype(np.float64)")
         if not isinstance(p, np.ndarray | np.generic):
             raise ValueError(f"{name} must be an array, got {type(p).__name__}; use np.array")

@@ -78,16 +78,11 @@ def distrust_of_complex_step(loss_fn: LossFunction, params: Params, directions: 
             exact = complex_slope(loss_fn, params, name, v)
         except ValueError as error:
             return str(error).removesuffix("; use numerical_gradient")
-
-        def differ(witness: Central, exact: float = exact) -> bool:
-            return abs(exact - witness.slope) > 1e-9 * abs(witness.slope) + 2 * (witness.doubt + witness.jump)
-
-        witness = central_slope(loss_fn, params, name, v)
+        at = (loss_fn, params, name, v)
+        witness = central_slope(*at)
         if not witness.doubt < 1e-3 * abs(witness.slope):  # the step is too large for it, or leaves its domain
-            witness = central_slope(loss_fn, params, name, v, 1e-7)
-        if differ(witness) and differ(
-            central_slope(loss_fn, params, name, v, noise=noise_along(loss_fn, params, name, v))
-        ):
+            witness = central_slope(*at, eps=1e-7)
+        if witness.contradicts(exact) and central_slope(*at, noise=noise_along(*at)).contradicts(exact):
             return (
                 f"the complex step says {exact:.9g} along a direction of {name} and central differences "
                 f"{witness.slope:.9g}: the function loses the imaginary part, as np.abs, .real or a comparison do"

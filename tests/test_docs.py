@@ -10,7 +10,7 @@ from conftest import ROOT
 
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n?```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
 # How many blocks each document has: one that is no longer found would otherwise be silently skipped.
-DOCUMENTS = {"README.md": 2, "docs/backprop-through-time.md": 9, "docs/gradient-checking.md": 5}
+DOCUMENTS = {"README.md": 2, "docs/backprop-through-time.md": 10, "docs/gradient-checking.md": 6}
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -43,6 +43,15 @@ def test_links_lead_somewhere():
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
             followed += 1
     assert followed >= 15
+
+
+def test_paths_in_code_spans_exist():
+    found = 0
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]:
+        for name in re.findall(r"`((?:minirnn|tests|docs|examples)/[\w./-]*\w)/?`", path.read_text()):
+            assert (ROOT / name).exists(), f"{path.name} names {name}"
+            found += 1
+    assert found >= 15
 
 
 def test_the_commands_of_the_readme_name_files_that_exist():
