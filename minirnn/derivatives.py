@@ -49,6 +49,7 @@ class Central:
     coarse: bool  # whether it then has fewer digits than float64
 
     def contradicts(self, slope: float) -> bool:
+        """Whether that slope is further away than all doubts about this one."""
         return abs(slope - self.slope) > 1e-9 * abs(self.slope) + 2 * (self.doubt + self.jump)
 
 

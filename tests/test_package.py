@@ -19,7 +19,8 @@ DOORS = {"minirnn", "minirnn.__main__", "minirnn.diagnosis"}  # they only hand o
 
 # A seeded generator is handed around; the functions of the modules random and numpy.random draw from a hidden one.
 GLOBAL_GENERATOR = re.compile(
-    r"\b(np|numpy)\.random\b(?!\.(default_rng|Generator|PCG64)\b)|\b(import|from) random\b|\bfrom numpy import .*\brandom\b"
+    r"\b(np|numpy)\.random\b(?!\.(default_rng|Generator|PCG64)\b)"
+    r"|\b(import|from) random\b|\bfrom numpy import .*\brandom\b"
 )
 
 
