@@ -50,7 +50,7 @@ for optimizer, choices in RATES.items():
     print(optimizer.__name__, rates[optimizer.__name__], flush=True)
 clipping = {}
 for name, limits in CLIPPING.items():
-    losses, _, norms = zip(*(run(minirnn.SGD(2.0), seed, **limits) for seed in SEEDS))
+    losses, _, norms = zip(*(run(minirnn.SGD(2.0), seed, **limits) for seed in SEEDS), strict=True)
     clipping[name] = {"loss": rounded(losses), "norms": rounded(norms[0])}
     print(name, clipping[name]["loss"], flush=True)
 (FOLDER / "training.json").write_text(json.dumps({"rates": rates, "clipping": clipping}) + "\n", encoding="utf-8")
