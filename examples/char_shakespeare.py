@@ -14,8 +14,8 @@ from pathlib import Path
 from support import find_text
 
 from minirnn.commands.cli import PATH, Parser, guarded
+from minirnn.commands.folder import begin_anew
 from minirnn.commands.presets import PRESETS
-from minirnn.commands.run import begin_anew
 from minirnn.commands.settings import changed, given, one_of, whole
 
 MORE = (

@@ -17,8 +17,9 @@ from support import find_text
 
 from minirnn import read_text
 from minirnn.commands.cli import PATH, Parser, guarded, treebank
+from minirnn.commands.folder import begin_anew
 from minirnn.commands.presets import PRESETS
-from minirnn.commands.run import Run, begin_anew
+from minirnn.commands.run import Run
 from minirnn.commands.settings import Settings, changed, given, one_of, whole
 
 MODELS = ("small", "medium", "large", "tanh")
