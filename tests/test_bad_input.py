@@ -353,15 +353,17 @@ def make():
     model = LanguageModel.init(ModelConfig("lstm", 8, 64), 0)
     return Trainer(model, Adam(0.01), np.arange(500) % 8, batch_size=2, seq_length=5)
 trainer, interrupted = make(), 0
+started = time.monotonic()
 next(trainer.steps(1))
 save_checkpoint(path, trainer, vocab)
+seconds = time.monotonic() - started  # that a step and its file take here and now
 for _ in range(int(sys.argv[2])):
     child = os.fork()
     if not child:
         while True:
             next(trainer.steps(1))
             save_checkpoint(path, trainer, vocab)
-    time.sleep(random.uniform(0.002, 0.03))
+    time.sleep(random.uniform(0.5, 6) * seconds)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     interrupted += os.path.exists(path + ".partial")

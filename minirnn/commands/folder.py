@@ -137,8 +137,8 @@ def described(checkpoint: Checkpoint, path: Path) -> tuple[Settings, dict[str, A
     if not checkpoint.settings or not checkpoint.training:
         raise ValueError(f"{path} is a model without a training run; it can be sampled, not resumed")
     text: dict[str, Any] = {name: checkpoint.settings.get(name) for name in ("texts", "tokens", "sha256")}
-    if type(text["tokens"]) is int:  # the first releases had one text
-        text["tokens"] = [text["tokens"]]
+    if type(text["tokens"]) is int:  # the first releases had one text, and the very first did not say which
+        text |= {"tokens": [text["tokens"]], "texts": text["texts"] or ["a text"]}
     try:
         settings = settings_from(checkpoint.settings)
         for name, value, kind in (("texts", text["texts"], str), ("tokens", text["tokens"], int)):

@@ -219,8 +219,11 @@ def settings_from(stored: Mapping[str, Any]) -> Settings:
     """The settings in a run's file, also of the first releases; ValueError names what is missing or wrong."""
     if "level" in stored:
         stored = FORMER | {FORMER_NAMES.get(name, name): value for name, value in stored.items()}
-        stored |= {limit: stored.get(limit) or None for limit in ("clip_norm", "clip_value")}
-        stored |= {"steps": None if stored.get("epochs") else stored.get("steps")}
+        for limit in ("clip_norm", "clip_value"):
+            if type(stored.get(limit)) is float and stored[limit] == 0:
+                stored[limit] = None
+        if stored.get("epochs") and "steps" in stored:
+            stored["steps"] = None
     names = [f.name for f in dataclasses.fields(Settings)]
     for name in names:
         if name not in stored:

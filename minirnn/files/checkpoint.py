@@ -126,8 +126,11 @@ def write(path: str | Path, model: LanguageModel, vocab: Vocabulary, arrays: Par
 
 def digests(about: dict[str, Any], arrays: Params) -> dict[str, int]:
     """The CRC-32 of every part of a file, by name."""
-    parts = {name: json.dumps(part, sort_keys=True).encode() for name, part in about.items() if name != "digests"}
-    parts |= {name: f"{a.dtype.str} {a.shape} ".encode() + a.tobytes() for name, a in arrays.items()}
+    parts: dict[str, Any] = {name: f"{a.dtype.str} {a.shape} ".encode() + a.tobytes() for name, a in arrays.items()}
+    for name, part in about.items():
+        if name != "digests":
+            named = {f"{name}.{key}": value for key, value in part.items()} if isinstance(part, dict) else {name: part}
+            parts |= {key: json.dumps(value, sort_keys=True).encode() for key, value in named.items()}
     return {name: zlib.crc32(part) for name, part in parts.items()}
 
 
@@ -179,12 +182,15 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 def understood(about: dict[str, Any], arrays: Params) -> Checkpoint:
     """What a file says, checked: every part is there, of its kind, and as it was written."""
     given, vocabulary = about["config"], about["vocabulary"]
+    kinds = {"config": dict, "vocabulary": dict, "training": dict, "settings": dict, "history": list, "digests": dict}
+    for name, kind in kinds.items():
+        if name in about and type(about[name]) is not kind:
+            raise ValueError(f"its {name} must be a {kind.__name__}, got {about[name]!r:.40}")
     for f in dataclasses.fields(ModelConfig):
         if f.name not in given and (about["version"] >= 3 or f.default is dataclasses.MISSING):
             raise ValueError(f"its config has no {f.name}")
-    for name, kind in (("dropout", float), ("tie_weights", bool)):
-        if type(given.get(name, kind())) is not kind:
-            raise ValueError(f"{name} in its config must be a {kind.__name__}, got {given[name]!r:.40}")
+    if type(given.get("dropout", 0.0)) not in (int, float) or type(given.get("tie_weights", False)) is not bool:
+        raise ValueError("dropout in its config must be a number, and tie_weights true or false")
     config = ModelConfig(**given)
     if type(vocabulary["tokens"]) is not list or not all(type(t) is str and t for t in vocabulary["tokens"]):
         raise ValueError("the tokens of its vocabulary must be a list of strings, none of them empty")
@@ -193,15 +199,12 @@ def understood(about: dict[str, Any], arrays: Params) -> Checkpoint:
     params = {name.removeprefix("params/"): a for name, a in arrays.items() if name.startswith("params/")}
     check_params(config, params)
     model = LanguageModel(config, params)
-    for name, empty in (("training", {}), ("settings", {}), ("history", [])):
-        if type(about.get(name, empty)) is not type(empty):
-            raise ValueError(f"its {name} must be a {type(empty).__name__}, got {about[name]!r:.40}")
     training, settings, history = (about.get(name, {}) for name in ("training", "settings", "history"))
     if "training" in about:
-        check_training(model, arrays, training, training.get("optimizer") or settings.get("optimizer"))
+        check_training(model, arrays, training, (training if about["version"] >= 3 else settings)["optimizer"])
     elif strange := [name for name in arrays if not name.startswith("params/")]:
         raise ValueError(f"{strange[0]} is not of a model")
-    if about["version"] >= 3:
+    if about["version"] >= 3 or "digests" in about:
         found, written = digests(about, arrays), about["digests"]
         for name in sorted(found.keys() | written.keys()):
             if found.get(name) != written.get(name):
@@ -228,7 +231,7 @@ def check_training(model: LanguageModel, arrays: Params, training: dict[str, Any
     B = next((a.shape[-1] for name, a in arrays.items() if name.startswith("state/") and a.ndim == 2), 1)
     for i, layer in enumerate(model.zero_state(B)):
         expected |= {f"state/{i}/{j}": s.shape for j, s in enumerate(layer)}
-    if optimizer not in OPTIMIZERS:
+    if optimizer not in list(OPTIMIZERS):
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r:.40}")
     rule = OPTIMIZERS[optimizer](1.0)
     if step:  # after the first step it remembers something
@@ -256,6 +259,8 @@ def read(stream: Any, size: int) -> tuple[dict[str, Any], Params]:
         if "about" not in file.files:
             raise ValueError("it has no description")
         about = json.loads(str(file["about"]))
+        if type(about) is not dict:
+            raise ValueError(f"its description must be a dict, got {about!r:.40}")
         if about["format"] != FORMAT:
             raise ValueError("another format")
         if type(about["version"]) is not int or about["version"] < 1:
