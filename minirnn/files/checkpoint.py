@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.checks import Params, check_dtype, check_shape, check_vocab_size
+from minirnn.checks import Params, check_shape, check_vocab_size
 from minirnn.model import LanguageModel, ModelConfig
 from minirnn.optim import OPTIMIZERS
 from minirnn.text import Vocabulary
@@ -280,6 +280,10 @@ def check_params(config: ModelConfig, params: Params) -> None:
         raise ValueError("its parameters are not those of its configuration")
     for name, p in expected.items():
         check_shape(name, params[name], p.shape)
-        check_dtype(params[name].dtype)
+        dtype, other = params[name].dtype, params["by"].dtype
+        if dtype.kind not in "fc" or dtype != other:
+            raise ValueError(
+                f"dtype must be of floating or complex numbers, the same everywhere, got {dtype} in {name}, {other} in by"
+            )
         if not np.isfinite(params[name]).all():
             raise ValueError(f"{name} is not finite: its training has diverged; load an earlier model")
