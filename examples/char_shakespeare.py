@@ -13,9 +13,10 @@ from pathlib import Path
 
 from support import find_text
 
+from minirnn.commands.build import choose_threads
 from minirnn.commands.cli import PATH, Parser, guarded
+from minirnn.commands.folder import begin_anew
 from minirnn.commands.presets import PRESETS
-from minirnn.commands.run import begin_anew
 from minirnn.commands.settings import changed, given, one_of, whole
 
 MORE = (
@@ -26,9 +27,10 @@ MORE = (
 
 def train(args: argparse.Namespace) -> int:
     """Text -> ids -> batches -> model -> loss -> gradients -> update; returns the exit code."""
+    settings = changed(PRESETS[args.preset], given(args))
+    choose_threads(settings, args.threads, args.as_program)
     path, why = find_text(args.text, args.offline)
     print(why)
-    settings = changed(PRESETS[args.preset], given(args))
     run = begin_anew(Path(args.out), [[path]], settings)  # encodes the text, makes model, optimizer and trainer
     if settings.sample_every:
         run.show_sample(run.trainer.model, "before training", 100)
@@ -52,6 +54,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--out", metavar="DIR", type=PATH, default="runs/shakespeare", help="folder of the run (%(default)s)")
     add("--steps", metavar="N", type=whole(1), default=unless, help="updates to make")
     add("--seed", metavar="N", type=whole(0), default=unless, help="the same seed gives the same run (1)")
+    add("--threads", metavar="N", type=whole(1), help="of BLAS; OPENBLAS_NUM_THREADS, if it is set, wins")
+    parser.set_defaults(as_program=argv is None)
     return parser.parse_args(argv)
 
 

@@ -16,9 +16,11 @@ from pathlib import Path
 from support import find_text
 
 from minirnn import read_text
+from minirnn.commands.build import choose_threads
 from minirnn.commands.cli import PATH, Parser, guarded, treebank
+from minirnn.commands.folder import begin_anew
 from minirnn.commands.presets import PRESETS
-from minirnn.commands.run import Run, begin_anew
+from minirnn.commands.run import Run
 from minirnn.commands.settings import Settings, changed, given, one_of, whole
 
 MODELS = ("small", "medium", "large", "tanh")
@@ -47,7 +49,9 @@ def begin(args: argparse.Namespace, settings: Settings) -> Run:
 
 def train(args: argparse.Namespace) -> int:
     """Train, and say the perplexity after each epoch; returns the exit code."""
-    run = begin(args, changed(PRESETS[args.model], given(args)))
+    settings = changed(PRESETS[args.model], given(args))
+    choose_threads(settings, args.threads, args.as_program)
+    run = begin(args, settings)
     with run.watched():
         for report in run.trainer.steps(run.steps_left):
             if run.over(report):
@@ -70,6 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     add("--out", metavar="DIR", type=PATH, help="folder of the run (runs/ptb-MODEL)")
     add("--offline", action="store_true", help="never download anything")
     add("--seed", metavar="N", type=whole(0), default=argparse.SUPPRESS, help="the same seed gives the same run (0)")
+    add("--threads", metavar="N", type=whole(1), help="of BLAS; OPENBLAS_NUM_THREADS, if it is set, wins")
+    parser.set_defaults(as_program=argv is None)
     args = parser.parse_args(argv)
     return guarded(Path(sys.argv[0]).name, lambda: train(args))
 

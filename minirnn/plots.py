@@ -20,7 +20,9 @@ from minirnn.derivatives import (
 from minirnn.evidence import distrust_of_complex_step
 
 
-def plot_losses(history: Sequence[Mapping[str, float]], path: str | Path, unit: str, vocab_size: int) -> None:
+def plot_losses(
+    history: Sequence[Mapping[str, float]], path: str | Path, unit: str, vocab_size: int, smoothing: float = 0.0
+) -> None:
     """Draw the loss over the steps of training.
 
     Parameters
@@ -33,18 +35,24 @@ def plot_losses(history: Sequence[Mapping[str, float]], path: str | Path, unit: 
         What a token is, "character" or "word", for the axes.
     vocab_size : int
         V: guessing blindly costs log V, the line every model starts from.
+    smoothing : float
+        Of the trainer: what its smoothed loss still holds of log V, with which it began, is taken out.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     axes.axhline(np.log(vocab_size), color="0.6", linestyle=":", label=f"guessing among {vocab_size} {unit}s")
-    axes.plot([row["step"] for row in history], [row["loss"] for row in history], label="training (smoothed)")
+    steps = np.array([row["step"] for row in history])
+    rest = np.where(steps > 0, smoothing**steps, 0)  # the weight of log V in the smoothed loss
+    losses = (np.array([row["loss"] for row in history]) - rest * np.log(vocab_size)) / (1 - rest)
+    axes.plot(steps, losses, label="training (smoothed)")
     valid = [row for row in history if "valid" in row]
     if valid:
         best = min(valid, key=lambda row: row["valid"])
         label = f"validation, best {best['valid']:.3f} at step {best['step']:,.0f}"
         axes.plot([row["step"] for row in valid], [row["valid"] for row in valid], marker=".", label=label)
+        axes.scatter(best["step"], best["valid"], marker="*", s=120, color="black", zorder=3)
     axes.set(title="Loss during training", xlabel="step", ylabel=f"loss (nats per {unit})")
     bits = axes.secondary_yaxis(
         "right", functions=(lambda y: np.divide(y, np.log(2)), lambda y: np.multiply(y, np.log(2)))

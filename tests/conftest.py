@@ -63,5 +63,5 @@ def trainers(monkeypatch):
             self.initial = {name: p.copy() for name, p in model.params.items()}
             made.append(self)
 
-    monkeypatch.setattr("minirnn.commands.run.Trainer", Spy)
+    monkeypatch.setattr("minirnn.commands.build.Trainer", Spy)
     return made

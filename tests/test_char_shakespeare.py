@@ -343,6 +343,7 @@ def test_a_reader_who_has_seen_enough_is_no_error():
 
 def test_control_c_finishes_the_step_and_writes_what_there_is(tmp_path, text_file):
     command = [sys.executable, ROOT / "examples/char_shakespeare.py", "--text", text_file, "--preset", "karpathy"]
+    command += ["--steps", "1000000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as run:
         for line in run.stdout:
             if line.startswith("step 1,000/"):

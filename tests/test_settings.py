@@ -92,6 +92,7 @@ def test_the_settings_of_former_releases_mean_what_they_meant():
         kind="words", encoding="latin-1", max_vocab=50, cell="rnn", layers=2, hidden_size=9, embedding_size=5,
         dropout=0.1, optimizer="rmsprop", learning_rate=0.03, schedule="cosine", clip_norm=None, clip_value=0.5,
         batch_size=3, seq_length=7, steps=40, valid=0.2, patience=4, report_every=5, seed=6, sample_every=None,
+        max_epochs=None,
     )  # fmt: skip
     assert settings_from(RELEASE_2) == expected
     averaged = settings_from(RELEASE_2 | {"decay": 0.9, "beta1": None, "beta2": None, "epochs": 2})

@@ -63,7 +63,7 @@ def history(folder):
 def test_each_configuration_trains_and_scores(treebank, tiny, trainers, capsys, model):
     assert word_ptb.main(["--data_path", str(treebank), "--model", model, "--epochs", "6"]) == 0
     out = capsys.readouterr().out
-    rows = history(f"runs/ptb-{model}")
+    rows = [row for row in history(f"runs/ptb-{model}") if "valid" in row]
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert rows[-1]["loss"] < rows[0]["loss"]
     (trainer,), setup = trainers, PRESETS[model]

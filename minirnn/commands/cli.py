@@ -1,7 +1,10 @@
 """The command ``minirnn``; also ``python -m minirnn``."""
 
 import argparse
+import contextlib
+import dataclasses
 import io
+import json
 import os
 import signal
 import sys
@@ -28,6 +31,11 @@ from minirnn.commands.settings import (
 
 REPORT = "this is a mistake in minirnn; please report it, with the lines above, where you got minirnn from"
 PATH = Kind("the name of a file or folder", str, bool)  # an empty one would silently be the current folder
+
+
+def words(text: str) -> str:
+    """An argparse type: text, also where the locale knows only ASCII."""
+    return os.fsencode(text).decode("utf-8", "replace")
 
 
 class Parser(argparse.ArgumentParser):
@@ -67,6 +75,13 @@ def build_parser() -> argparse.ArgumentParser:
     add_train(command)
     add_sample(command)
     add_score(command)
+    info = command(
+        "info",
+        "what is in a run?",
+        "What was trained on what, how far it is, how good it is, and how to go on.",
+        run_info,
+    )
+    info.add_argument("model", metavar="RUN", type=PATH, help="folder of a run, or one .npz file")
     doctor = command(
         "doctor",
         "look at a text and at this machine before training",
@@ -95,6 +110,12 @@ def add_train(command: Callable[..., Any]) -> None:
                         "ptb.valid.txt and perhaps ptb.test.txt")  # fmt: skip
     parser.add_argument("--out", metavar="RUN", type=PATH, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in RUN; no texts are needed")
+    parser.add_argument("--restart", action="store_true", help="begin anew; a run in RUN is kept under another name")
+    parser.add_argument("--init-from", metavar="RUN", type=PATH, help="begin with the model of another run; the text "
+                        "may have further characters")  # fmt: skip
+    parser.add_argument(
+        "--threads", metavar="N", type=whole(1), help="of BLAS; OPENBLAS_NUM_THREADS, if it is set, wins"
+    )
     parser.add_argument("--time-limit", metavar="SECONDS", type=POSITIVE, help="stop after so long, with everything "
                         "saved")  # fmt: skip
     parser.add_argument("--preset", metavar="NAME", type=one_of(*PRESETS), help="where the defaults come from: "
@@ -110,14 +131,15 @@ def add_sample(command: Callable[..., Any]) -> None:
         "Draw text from the best checkpoint of a run, and show it as it is drawn.",
         run_sample,
     )
-    parser.add_argument("model", metavar="RUN", type=PATH, help="folder of a run, or one .npz file")
-    parser.add_argument("--prime", metavar="TEXT", default="", help="text the model reads first")
+    parser.add_argument("models", metavar="RUN", nargs="+", type=PATH, help="folder of a run, or one .npz file; of "
+                        "several each draws with the same seed")  # fmt: skip
+    parser.add_argument("--prime", metavar="TEXT", type=words, default="", help="text the model reads first")
     parser.add_argument("--length", metavar="N", type=whole(0), default=500, help="tokens to draw (500)")
     parser.add_argument("--temperature", metavar="X", type=AT_LEAST_0, default=0.8, help="below 1 bolder, above "
                         "wilder, 0 always the most probable (0.8)")  # fmt: skip
     parser.add_argument("--top-k", metavar="K", type=whole(1), help="draw among the K most probable tokens")
     parser.add_argument("--top-p", metavar="P", type=POSITIVE, help="or among the fewest with probability P together")
-    parser.add_argument("--stop", metavar="TEXT", help="end when this has been drawn")
+    parser.add_argument("--stop", metavar="TEXT", type=words, help="end when this has been drawn")
     parser.add_argument("--count", metavar="N", type=whole(1), default=1, help="samples to draw (1)")
     parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="the same seed, the same text (0)")
 
@@ -134,6 +156,9 @@ def add_score(command: Callable[..., Any]) -> None:
     parser.add_argument("model", metavar="RUN", type=PATH, help="folder of a run, or one .npz file")
     parser.add_argument("file", metavar="FILE", type=PATH, help="the text")
     parser.add_argument("--encoding", default="utf-8", help="of the text (utf-8)")
+    parser.add_argument("--unknown", metavar="{refuse,skip,price}", type=one_of("refuse", "skip", "price"),
+                        default="refuse", help="tokens the model never saw: an error, left out, or each priced as one "
+                        "more token, as likely as any (refuse)")  # fmt: skip
     parser.add_argument("--csv", metavar="CSV", type=PATH, help="write the surprisal of every token to this file")
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="show the text in colour; "
                         "auto: on a terminal, unless NO_COLOR is set (auto)")  # fmt: skip
@@ -167,23 +192,52 @@ def add_grade(command: Callable[..., Any]) -> None:
 
 def run_train(args: argparse.Namespace) -> int:
     """``minirnn train``: a new run, or one that goes on."""
-    from minirnn.commands.run import begin, resume, train
+    from minirnn.commands.build import choose_threads
+    from minirnn.commands.folder import begin, begin_anew, resume
+    from minirnn.commands.run import train
 
     wishes, folder = given(args), Path(args.out)
     if args.resume:
-        fixed = [option(name) for name in wishes if name not in MAY_CHANGE] + (["--preset"] if args.preset else [])
+        fixed = [option(name) for name in wishes if name not in MAY_CHANGE]
+        fixed += [f"--{name}" for name in ("preset", "restart", "init-from") if getattr(args, name.replace("-", "_"))]
         if args.texts or args.data_path or fixed:
             what = fixed[0] if fixed else "the texts"
             may = ", ".join(map(option, MAY_CHANGE))
-            raise ValueError(f"{what} cannot change when a run is resumed; only {may} and --time-limit can")
+            raise ValueError(f"{what} cannot change when a run is resumed; only {may}, --threads and --time-limit can")
+        choose_threads(stored_settings(folder), args.threads, args.as_program)
         return train(resume(folder, wishes), args.time_limit)
     if args.texts and args.data_path:
         raise ValueError("the text files and --data-path both say what to train on; give one of the two")
     if not args.texts and not args.data_path:
         raise ValueError("no text to train on: name one or more text files, or --data-path, or --resume a run")
     parts = treebank(args.data_path) if args.data_path else [args.texts]
-    settings = changed(PRESETS[args.preset] if args.preset else Settings(), wishes)
-    return train(begin(folder, parts, settings), args.time_limit)
+    former = find_model(args.init_from) if args.init_from else None
+    base = PRESETS[args.preset] if args.preset else Settings()
+    settings = changed(as_in(former, base, wishes) if former else base, wishes)
+    choose_threads(settings, args.threads, args.as_program)
+    return train((begin_anew if args.restart else begin)(folder, parts, settings, former), args.time_limit)
+
+
+def stored_settings(folder: Path) -> Settings:
+    """The settings in a run's folder, or those of a small model if there are none to be read."""
+    from minirnn.commands.settings import settings_from
+
+    try:
+        return settings_from(json.loads((folder / "config.json").read_text()))
+    except (OSError, ValueError, AttributeError):
+        return Settings()
+
+
+def as_in(path: Path, settings: Settings, wishes: dict[str, Any]) -> Settings:
+    """The settings with the architecture and the tokens of a model in a file; no wish may contradict them."""
+    model, vocab = minirnn.load_model(path)
+    fixed = dataclasses.asdict(model.config) | {"kind": vocab.kind, "max_vocab": None}
+    for name in ("vocab_size", "dropout"):
+        del fixed[name]
+    for name in ("init_normal", "init_uniform", *fixed):
+        if name in wishes and wishes[name] != fixed.get(name):
+            raise ValueError(f"{option(name)} is the model's own with --init-from; leave it out")
+    return dataclasses.replace(settings, init_normal=None, init_uniform=None, dropout=model.config.dropout, **fixed)
 
 
 def treebank(folder: str, named: str = "--data-path") -> list[list[str]]:
@@ -208,16 +262,30 @@ def find_model(name: str) -> Path:
 
 def run_sample(args: argparse.Namespace) -> int:
     """``minirnn sample``: text, as it is drawn."""
-    model, vocab = minirnn.load_model(find_model(args.model))
+    models = [(name, *minirnn.load_model(find_model(name))) for name in args.models]
     limits = (args.length, args.temperature, args.top_k, args.top_p, args.stop)
-    for number in range(args.count):
-        tokens = minirnn.sample(model, vocab, args.seed + number, args.prime, *limits)
-        if args.count > 1:
-            print(f"----- {number + 1} -----")
+    # All arguments are looked at before anything is printed.
+    samples = [
+        (name, number, vocab, minirnn.sample(model, vocab, args.seed + number, args.prime, *limits))
+        for number in range(args.count)
+        for name, model, vocab in models
+    ]
+    for name, number, vocab, tokens in samples:
+        if len(samples) > 1:
+            titles = [name] * (len(models) > 1) + [str(number + 1)] * (args.count > 1)
+            print(f"----- {', '.join(titles)} -----")
         print(args.prime, end="")
         for piece in vocab.spaced(tokens, args.prime):
             print(piece, end="", flush=True)
         print()
+    return 0
+
+
+def run_info(args: argparse.Namespace) -> int:
+    """``minirnn info``."""
+    from minirnn.commands.info import lines_about
+
+    print(*lines_about(find_model(args.model)), sep="\n")
     return 0
 
 
@@ -226,13 +294,12 @@ def run_score(args: argparse.Namespace) -> int:
     from minirnn.commands import score
 
     model, vocab = minirnn.load_model(find_model(args.model))
-    ids = vocab.encode(minirnn.read_text(args.file, args.encoding))
-    nats = score.surprisals(model, ids)
+    tokens, nats, unknown = score.score(model, vocab, minirnn.read_text(args.file, args.encoding), args.unknown)
     if args.csv:
-        score.write_csv(Path(args.csv), ids, nats, vocab)
+        score.write_csv(Path(args.csv), tokens, nats)
     if args.color == "always" or (args.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")):
-        score.show_coloured(ids, nats, vocab)
-    score.show_summary(nats, vocab)
+        score.show_coloured(tokens, nats, vocab)
+    score.show_summary(nats, unknown, vocab)
     return 0
 
 
@@ -263,7 +330,9 @@ def guarded(name: str, program: Callable[[], int]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shall not end a training run
     try:
-        return program()
+        code = program()
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
@@ -273,20 +342,31 @@ def guarded(name: str, program: Callable[[], int]) -> int:
     except MemoryError as error:
         sentence = f"not enough memory: {error}; take a smaller model, batch or text"
     except OSError as error:
-        sentence = f"cannot use {error.filename}: {error.strerror}" if error.filename else str(error)
+        sentence = f"cannot use {error.filename}: {error.strerror}"
+        if error.filename is None:  # it was the output
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sentence = f"cannot write the output: {error.strerror or error}"
     except (ValueError, FloatingPointError) as error:
         sentence = str(error)
     except Exception:
         traceback.print_exc()
         print(f"{name}: {REPORT}", file=sys.stderr)
         return 1
-    print(f"{name}: {sentence}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # of a terminal that is gone
+        print(f"{name}: {sentence}", file=sys.stderr)
     return 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, run, return the exit code."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args, rest = parser.parse_known_args(argv)
+    if "texts" in args:  # texts may stand on both sides of the options
+        while rest and not rest[0].startswith("-"):
+            args.texts.append(rest.pop(0))
+    if rest:
+        parser.error(f"there is no {rest[0]}")
+    args.as_program = argv is None
     return guarded("minirnn", lambda: args.run(args))
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 import minirnn
-from minirnn.commands.run import make_trainer, split
+from minirnn.commands.build import bytes_needed, make_trainer
+from minirnn.commands.run import split
 from minirnn.commands.settings import Settings, option
 from minirnn.files.corpus import read_pieces, read_text
 from minirnn.text import Vocabulary
@@ -48,15 +49,13 @@ def examine_text(path: str, settings: Settings) -> list[str]:
     started = time.perf_counter()
     *_, last = trainer.steps(20)
     seconds = (time.perf_counter() - started) / last.step
-    parameters = trainer.model.size
-    # Parameters, gradients and two slots of an optimizer; and what forward keeps of each step for backward.
-    bytes_needed = 16 * parameters + 40 * settings.batch_size * settings.seq_length * settings.hidden_size
+    parameters, mebibytes = trainer.model.size, bytes_needed(len(chars), settings) / 2**20
     named = " ".join(f"{option(name)} {value}" for name, value in suggestion.items())
     lines += [
         f"suggested: --cell {settings.cell} {named} --steps {steps}",
         f"that is {parameters:,} parameters for {len(text):,} characters, {trainer.batches_per_epoch:,} batches "
         f"an epoch, {steps / trainer.batches_per_epoch:.1f} epochs",
-        f"it needs about {bytes_needed / 2**20:,.0f} MiB and {steps * seconds:,.0f} s ({1000 * seconds:.1f} ms a step)",
+        f"it needs about {mebibytes:,.0f} MiB and {steps * seconds:,.0f} s ({1000 * seconds:.1f} ms a step)",
     ]
     if parameters > len(text):
         lines.append(

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from minirnn.commands.settings import Settings
 
-# A tanh network with Adagrad, which the example trains by default: old methods, and they learn to spell.
+# A tanh network with Adagrad, which the example trains by default: old methods, and they learn to spell. Adagrad's
+# first steps move every weight by the whole rate, which saturates the units; one that rises slowly may be much larger.
 TANH = Settings(
-    cell="rnn", optimizer="adagrad", learning_rate=0.02, schedule="constant", clip_norm=0.5, seq_length=25,
-    steps=13_000, report_every=500, sample_every=2500,
+    cell="rnn", optimizer="adagrad", learning_rate=0.1, schedule="linear", warmup=1000, clip_norm=0.5, seq_length=25,
+    steps=6000, report_every=300, sample_every=1500,
 )  # fmt: skip
 
 # W. Zaremba, I. Sutskever and O. Vinyals (2014), as the TensorFlow tutorial has them (the paper's medium divides the
@@ -25,8 +26,8 @@ PRESETS = {
     "minute": Settings(steps=3800, sample_every=1000),
     # A. Karpathy, min-char-rnn (2015), to the letter.
     "karpathy": replace(
-        TANH, hidden_size=100, learning_rate=0.1, clip_norm=None, clip_value=5.0, batch_size=1, steps=100_000,
-        valid=0.0, reduction="sum", smoothing=0.999, init_normal=0.01, report_every=1000, sample_every=10_000,
+        TANH, hidden_size=100, schedule="constant", warmup=0, clip_norm=None, clip_value=5.0, batch_size=1,
+        steps=100_000, valid=0.0, reduction="sum", smoothing=0.999, init_normal=0.01, report_every=1000, sample_every=10_000,
         temperature=1.0,
     ),
     # A. Karpathy, char-rnn (2015), its defaults but for the initial weights and 30 epochs of 50; published: 1.394 nats
@@ -34,12 +35,12 @@ PRESETS = {
     "char-rnn": Settings(
         cell="lstm", layers=2, hidden_size=128, optimizer="rmsprop", learning_rate=0.002, schedule="epochs",
         clip_norm=None, clip_value=5.0, batch_size=50, seq_length=50, steps=None, epochs=30, valid=0.05,
-        reduction="sum", report_every=500, sample_every=2500,
+        reduction="sum", patience=10, report_every=500, sample_every=2500,
     ),
     # M. Goerner, TensorFlow and deep learning (2017); published on all of Shakespeare: 1.467 nats, accuracy 0.555.
     "goerner": Settings(
         cell="gru", layers=3, hidden_size=512, dropout=0.2, learning_rate=0.001, schedule="constant", clip_norm=None,
-        batch_size=200, seq_length=30, steps=None, epochs=10, report_every=50, sample_every=500,
+        batch_size=200, seq_length=30, steps=None, epochs=10, patience=10, report_every=50, sample_every=500,
     ),
     "small": PTB_SMALL,
     "medium": replace(

@@ -1,10 +1,7 @@
-"""A training run in a folder: what ``minirnn train`` and the examples have in common.
+"""A training run: what ``minirnn train`` and the examples have in common.
 
-The folder holds ``text.npy``, the encoded text; ``config.json`` and ``history.csv``, for people; ``last.npz``, from
-which the run can be resumed to the bit; ``best.npz``, the checkpoint with the lowest validation loss; and ``loss.png``.
-A run is trained like this, so that the loop stays in sight::
+A run is begun or resumed by :mod:`minirnn.commands.folder`, and trained like this, so that the loop stays in sight::
 
-    run = begin(folder, [["book.txt"]], settings)
     with run.watched():
         for report in run.trainer.steps(run.steps_left):
             if run.over(report):
@@ -14,13 +11,13 @@ A run is trained like this, so that the loop stays in sight::
 
 import csv
 import dataclasses
-import hashlib
+import errno
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -29,111 +26,21 @@ from typing import Any
 import numpy as np
 
 from minirnn.checks import Array
+from minirnn.commands.build import make_trainer
 from minirnn.commands.progress import Progress, beside
-from minirnn.commands.settings import Settings, changed, settings_from
-from minirnn.files.checkpoint import load_checkpoint, restore, save_checkpoint, whole, writing
-from minirnn.files.corpus import encode_files, longest_copy
+from minirnn.commands.settings import Settings
+from minirnn.files.checkpoint import load_checkpoint, save_checkpoint, whole, writing
+from minirnn.files.corpus import longest_copy
 from minirnn.files.interrupt import catch_interrupt
-from minirnn.model import LanguageModel, ModelConfig
-from minirnn.optim import OPTIMIZERS
+from minirnn.model import LanguageModel
 from minirnn.plots import plot_losses
 from minirnn.sample import sample
-from minirnn.schedules import cosine_decay, epoch_decay, exponential_decay, linear_decay
 from minirnn.text import Vocabulary
-from minirnn.train import Report, Trainer, evaluate
+from minirnn.train import Report, evaluate
 
 VALIDATION_TOKENS = 1_000_000  # of a longer validation text only the beginning is read
-FILES = {"last.npz", "best.npz", "history.csv", "config.json", "text.npy", "loss.png"}  # of a run
+POINTS = 200  # of the loss curve, at least
 Row = dict[str, float]  # step, epoch, loss (smoothed), and where it was evaluated valid and accuracy
-
-
-# --- beginning, or going on -------------------------------------------------------------------------
-
-
-def begin(folder: Path, parts: Sequence[Sequence[str | Path]], settings: Settings) -> "Run":
-    """Encode the texts and make a model; ValueError if the folder holds something already.
-
-    ``parts`` are the files of the training text, from whose end a share is kept for validation, or those of the
-    training text, the validation text and perhaps the test text.
-    """
-    if (folder / "last.npz").exists():
-        raise ValueError(f"{folder} holds a run already; go on with --resume, or name another folder with --out")
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty; name a new folder with --out")
-    created = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with writing(folder / "text.npy"):
-            _, vocab, tokens = encode_files(
-                parts, folder / "text.npy", settings.kind, settings.max_vocab, settings.encoding
-            )
-        names = [str(path) for paths in parts for path in paths]
-        text = {"texts": names, "tokens": tokens, "sha256": digest(folder / "text.npy")}
-        run = Run(folder, settings, text, vocab, [])
-        run.keep()  # from now on there is something to resume
-    except BaseException as error:
-        for name in ("text.npy", "last.npz", "history.csv", "config.json"):
-            (folder / name).unlink(missing_ok=True)
-        if created:
-            folder.rmdir()
-        if isinstance(error, UnicodeError):
-            raise ValueError(f"{error}; name the encoding with --encoding") from None
-        raise
-    run.introduce()
-    return run
-
-
-def begin_anew(folder: Path, parts: Sequence[Sequence[str | Path]], settings: Settings) -> "Run":
-    """Like :func:`begin`, but a run that the folder holds is set aside, under another name."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return begin(folder, parts, settings)
-    strange = sorted(p.name for p in folder.iterdir() if p.name not in FILES and not p.match("model*.npz"))
-    if strange:
-        raise ValueError(f"{folder} holds {strange[0]}, which is not of a run; name another folder with --out")
-    aside, n = folder.with_name(f"{folder.name}.previous"), 1
-    while aside.exists():
-        n += 1
-        aside = folder.with_name(f"{folder.name}.previous-{n}")
-    folder.rename(aside)
-    try:
-        run = begin(folder, parts, settings)
-    except BaseException:
-        aside.rename(folder)
-        raise
-    print(f"the run that was in {folder} is now in {aside}")
-    return run
-
-
-def resume(folder: Path, wishes: Mapping[str, Any]) -> "Run":
-    """Load ``last.npz`` and the encoded text, with other settings where wished; ValueError if they do not fit."""
-    if not (folder / "last.npz").exists():
-        raise ValueError(f"{folder} has no last.npz to resume from; without --resume a new run begins")
-    checkpoint = load_checkpoint(folder / "last.npz")
-    if not checkpoint.settings or not checkpoint.training:
-        raise ValueError(f"{folder / 'last.npz'} is a model without a training run; it can be sampled, not resumed")
-    try:
-        settings = settings_from(checkpoint.settings)
-        text = {name: checkpoint.settings[name] for name in ("texts", "tokens", "sha256")}
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{folder / 'last.npz'} cannot be resumed: {error}") from error
-    if type(text["tokens"]) is int:  # as the first releases wrote it
-        text["tokens"] = [text["tokens"]]
-    if digest(folder / "text.npy") != text["sha256"]:
-        load_ids(folder / "text.npy", text["tokens"])  # may know better what is wrong
-        raise ValueError(f"{folder / 'text.npy'} is not the text this run began with; begin a new run")
-    run = Run(folder, changed(settings, wishes), text, checkpoint.vocab, checkpoint.history)
-    restore(run.trainer, checkpoint.arrays, checkpoint.training)
-    if wishes and run.total < run.trainer.step:
-        raise ValueError(f"the run is at step {run.trainer.step:,} already; ask for more than {run.total:,}")
-    print(f"resumed at step {run.trainer.step:,} of {run.total:,}")
-    run.introduce()
-    return run
-
-
-def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_ids(path: Path, tokens: list[int]) -> list[Array]:
@@ -153,50 +60,6 @@ def split(ids: Array, share: float) -> list[Array]:
     return [ids[:cut], ids[cut:]]
 
 
-def make_model(vocab_size: int, settings: Settings, rng: np.random.Generator) -> LanguageModel:
-    """A new model as the settings say."""
-    names = [f.name for f in dataclasses.fields(ModelConfig) if f.name != "vocab_size"]
-    config = ModelConfig(vocab_size=vocab_size, **{name: getattr(settings, name) for name in names})
-    model = LanguageModel.init(config, rng)
-    normal, uniform = settings.init_normal, settings.init_uniform
-    for name, p in model.params.items():
-        if (normal or uniform) and name.split(".")[-1].startswith("b"):
-            p[...] = 0
-        elif normal:
-            p[...] = rng.normal(0, normal, p.shape)
-        elif uniform:
-            p[...] = rng.uniform(-uniform, uniform, p.shape)
-    return model
-
-
-def make_trainer(ids: Array, vocab_size: int, settings: Settings) -> tuple[Trainer, int]:
-    """Model, optimizer and trainer as the settings say; and how many steps there are to take."""
-    rng = np.random.default_rng(settings.seed)
-    model = make_model(vocab_size, settings, rng)
-    averages = {name: value for name in ("decay", "beta1", "beta2") if (value := getattr(settings, name)) is not None}
-    trainer = Trainer(
-        model, OPTIMIZERS[settings.optimizer](settings.learning_rate, **averages), ids,
-        batch_size=settings.batch_size, seq_length=settings.seq_length, reduction=settings.reduction,
-        clip_norm=settings.clip_norm or math.inf, clip_value=settings.clip_value or math.inf,
-        smoothing=settings.smoothing, rng=rng,
-    )  # fmt: skip
-    epoch = trainer.batches_per_epoch
-    total = settings.steps or (settings.epochs or 0) * epoch
-    trainer.schedule = make_schedule(settings, total, epoch)
-    return trainer, total
-
-
-def make_schedule(settings: Settings, total: int, epoch: int) -> Callable[[int], float] | None:
-    """The factor on the learning rate, for a run of ``total`` steps, ``epoch`` of which are an epoch."""
-    return {
-        "constant": None,
-        "linear": lambda step: linear_decay(step, total),
-        "cosine": lambda step: cosine_decay(step, total),
-        "exponential": lambda step: exponential_decay(step, total, 0.01),
-        "epochs": lambda step: epoch_decay(step, epoch, settings.constant_epochs, settings.epoch_decay),
-    }[settings.schedule]
-
-
 # --- the run ----------------------------------------------------------------------------------------
 
 
@@ -212,7 +75,12 @@ class Run:
         self.trainer, self.total = make_trainer(self.train_ids, len(vocab), settings)
         if len(parts) > 1 or settings.valid:
             self.check_lengths([valid_ids, *test])
-        self.report_every = settings.report_every or self.trainer.batches_per_epoch
+        # A run that is shorter than the settings say, because the text is, reports as often as a whole one.
+        scale = min(1, self.total / settings.steps) if settings.steps else 1
+        self.report_every = max(1, round(scale * (settings.report_every or self.trainer.batches_per_epoch)))
+        self.sample_every = max(1, round(scale * settings.sample_every)) if settings.sample_every else None
+        self.lock: Any = None  # holds the folder
+        self.kept = 0  # the step that last.npz is of
         self.progress = Progress(sys.stdout, vocab.unit, self.total)
         self.deadline = math.inf  # by time.monotonic
         self.interrupted = Event()
@@ -241,6 +109,9 @@ class Run:
         print(f"model: {settings.layers} x {settings.hidden_size} {settings.cell}, {model.size:,} parameters; an epoch "
               f"is {self.trainer.batches_per_epoch:,} steps of {settings.batch_size} x {settings.seq_length} {units}",
               flush=True)  # fmt: skip
+        if settings.steps and self.total < settings.steps:
+            print(f"steps: {self.total:,}, for {settings.max_epochs} passes through a text of this length; --steps N "
+                  f"changes it")  # fmt: skip
         described = self.stored | {"vocabulary": len(self.vocab), "parameters": model.size}
         with whole(self.folder / "config.json") as partial:
             partial.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
@@ -256,20 +127,28 @@ class Run:
         try:
             with catch_interrupt() as self.interrupted:
                 yield
-        except FloatingPointError:
+        except FloatingPointError as error:
             self.draw()
-            raise
-        except BrokenPipeError:  # whoever closed the pipe that the progress goes to has stopped the run
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise FloatingPointError(
+                f"{error}; {self.folder / 'last.npz'} is of step {self.kept:,}: --resume --learning-rate X goes on "
+                f"from there, --restart begins anew"
+            ) from None
+        except OSError as error:
+            if error.filename is not None or error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            # Whoever closed the pipe or the terminal that the progress goes to has stopped the run.
+            for stream in (1, 2) if error.errno == errno.EIO else (1,):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
             print(f"{self.folder}: nobody reads the output any more: stopped; --resume goes on", file=sys.stderr)
             raise SystemExit(130) from None
         self.draw()
 
     def draw(self) -> None:
-        """Draw the loss curve, once there is something to draw."""
-        if self.history:
-            with writing(self.folder / "loss.png"):
-                plot_losses(self.history, self.folder / "loss.png", self.vocab.unit, len(self.vocab))
+        """Draw the loss curve."""
+        with writing(self.folder / "loss.png"):
+            plot_losses(
+                self.history, self.folder / "loss.png", self.vocab.unit, len(self.vocab), self.settings.smoothing
+            )
 
     def over(self, report: Report) -> bool:
         """After a step: evaluate, save, show, sample, each when its time has come; whether to stop here."""
@@ -281,6 +160,7 @@ class Run:
                 self.keep()  # evaluating takes a while, and a second Ctrl-C ends it at once
             if len(self.valid_ids):
                 row["valid"], row["accuracy"] = evaluate(self.trainer.model, self.valid_ids)
+        if evaluated or step % max(1, self.total // POINTS) == 0:
             self.history.append(row)
         go_on = f"go on with: minirnn train --resume --out {self.folder}"
         if step == self.total:
@@ -290,13 +170,15 @@ class Run:
         elif time.monotonic() > self.deadline:
             self.ending = f"time is up after step {step:,}; {go_on}"
         elif evaluated and settings.patience and self.waited >= settings.patience:
-            self.ending = f"stopped early: no better validation loss in {self.waited} evaluations"
+            self.ending = (
+                f"stopped early: no better validation loss in {self.waited} evaluations; --patience 0 never stops"
+            )
         lasting = evaluated or bool(self.ending)
         if lasting:
             self.keep()
         summed = settings.seq_length if settings.reduction == "sum" else 0
         self.progress.show(report, row, lasting, summed)
-        if settings.sample_every and step % settings.sample_every == 0 and not self.ending:
+        if self.sample_every and step % self.sample_every == 0 and not self.ending:
             self.progress.pause()
             self.show_sample(self.trainer.model, f"sample at step {step:,}", 200 if self.vocab.kind == "chars" else 40)
         return bool(self.ending)
@@ -317,6 +199,7 @@ class Run:
         if self.evaluations and self.history[-1]["step"] == self.trainer.step and not self.waited:
             save_checkpoint(self.folder / "best.npz", self.trainer, self.vocab, self.stored, self.history)
         save_checkpoint(self.folder / "last.npz", self.trainer, self.vocab, self.stored, self.history)
+        self.kept = self.trainer.step
         with whole(self.folder / "history.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["step", "epoch", "loss", "valid", "accuracy"])
             writer.writeheader()
@@ -334,6 +217,10 @@ class Run:
             row = min(self.evaluations, key=lambda row: row["valid"])
             units = beside(row["valid"], self.vocab.unit)
             print(f"best validation loss: {row['valid']:.4f} nats, {units}, at step {row['step']:,}, in {best}")
+            last = self.evaluations[-1]
+            if self.waited > 1 and last["loss"] < row["loss"]:
+                print(f"best at step {row['step']:,}; after that it only memorized: validation {row['valid']:.3f} to "
+                      f"{last['valid']:.3f}, training {row['loss']:.3f} to {last['loss']:.3f}")  # fmt: skip
         if self.test_ids is not None and not self.interrupted.is_set():
             nats, _ = evaluate(model, self.test_ids)
             print(f"test loss of that model: {nats:.4f} nats, {beside(nats, self.vocab.unit)}")

@@ -116,15 +116,18 @@ class Settings:
                              "the sum over a sequence")  # fmt: skip
     batch_size: int = setting(32, "training", whole(1), "B", "sequences in a batch")
     seq_length: int = setting(32, "training", whole(1), "T", "steps through which gradients flow back")
+    warmup: int = setting(0, "training", whole(0), "N", "steps over which the rate rises at first")
     steps: int | None = setting(4000, "training", whole(1, NONE), "N", "updates to make")
     epochs: int | None = setting(None, "training", whole(1, NONE), "N", "or passes through the text to make")
-    patience: int | None = setting(None, "training", whole(1, NONE_OR_0), "N", "stop after so many evaluations without "
+    max_epochs: int | None = setting(40, "training", whole(1, NONE), "N", "but no more passes than so many, "
+                                     "where steps were not asked for")  # fmt: skip
+    patience: int | None = setting(5, "training", whole(1, NONE_OR_0), "N", "stop after so many evaluations without "
                                    "a better one; 0: never")  # fmt: skip
     seed: int = setting(1, "training", whole(0), "N", "the same seed gives the same run")
     report_every: int | None = setting(
         250, "progress", whole(1, NONE), "N", "steps between two evaluations; none: an epoch"
     )
-    sample_every: int | None = setting(None, "progress", whole(1, NONE_OR_0), "N", "steps between two samples; 0: none")
+    sample_every: int | None = setting(1000, "progress", whole(1, NONE_OR_0), "N", "steps between two samples; 0: none")
     temperature: float = setting(0.8, "progress", AT_LEAST_0, "X", "of samples: below 1 bolder, above wilder")
     smoothing: float = setting(0.99, "progress", SHARE, "X", "of the training loss that is shown")
 
@@ -140,7 +143,7 @@ class Settings:
             raise ValueError("init_normal and init_uniform exclude each other; give one of the two")
 
 
-MAY_CHANGE = ("steps", "epochs", "patience", "report_every", "sample_every")  # when a run is resumed
+MAY_CHANGE = ("steps", "epochs", "patience", "learning_rate", "report_every", "sample_every")  # when a run is resumed
 
 
 # --- on the command line ------------------------------------------------------------------------------
@@ -184,6 +187,8 @@ def changed(settings: Settings, wishes: Mapping[str, Any]) -> Settings:
                        ("init_uniform", "init_normal")):  # fmt: skip
         if wishes.get(one) is not None:
             wishes.setdefault(other, None)
+    if wishes.get("steps") or wishes.get("epochs"):
+        wishes.setdefault("max_epochs", None)
     if wishes.get("steps") and wishes.get("epochs"):
         raise ValueError("--steps and --epochs both say how long to train; give one of the two")
     if wishes.get("tie_weights"):
@@ -206,7 +211,7 @@ def changed(settings: Settings, wishes: Mapping[str, Any]) -> Settings:
 FORMER_NAMES = {"level": "kind", "hidden": "hidden_size", "embedding": "embedding_size"}
 FORMER = dict(
     decay=None, beta1=None, beta2=None, init_normal=None, init_uniform=None, constant_epochs=10, epoch_decay=0.97,
-    reduction="mean", smoothing=0.99, sample_every=None, temperature=0.8,
+    reduction="mean", smoothing=0.99, sample_every=None, temperature=0.8, warmup=0, max_epochs=None,
 )  # fmt: skip
 
 
@@ -214,8 +219,11 @@ def settings_from(stored: Mapping[str, Any]) -> Settings:
     """The settings in a run's file, also of the first releases; ValueError names what is missing or wrong."""
     if "level" in stored:
         stored = FORMER | {FORMER_NAMES.get(name, name): value for name, value in stored.items()}
-        stored |= {limit: stored.get(limit) or None for limit in ("clip_norm", "clip_value")}
-        stored |= {"steps": None if stored.get("epochs") else stored.get("steps")}
+        for limit in ("clip_norm", "clip_value"):
+            if type(stored.get(limit)) is float and stored[limit] == 0:
+                stored[limit] = None
+        if stored.get("epochs") and "steps" in stored:
+            stored["steps"] = None
     names = [f.name for f in dataclasses.fields(Settings)]
     for name in names:
         if name not in stored:

@@ -3,11 +3,12 @@
 Each parameter is an array under ``params/NAME``; ``about`` is a JSON text with the format's version, the model's
 configuration and the vocabulary. A checkpoint holds besides, as ``optimizer/...`` and ``state/...``, what the optimizer
 remembers and the hidden state, and in ``about`` the step, the random generator, the settings and the history of the
-run: all that is needed to go on as if nothing had happened.
+run: all that is needed to go on as if nothing had happened. ``digests`` in ``about`` has the CRC-32 of every part.
 
 A file is written under another name first, flushed to the disk, and then renamed, so that whoever looks finds either
 the old file or the new one, never half of one, whenever the writer may be killed. It is read with suspicion: nothing
-is unpickled, and nothing is unpacked that could be larger than the file itself.
+is unpickled, nothing is unpacked that could be larger than the file itself, and what is missing, of the wrong kind, or
+not what was written, is named.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import dataclasses
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.checks import Params, check_dtype, check_shape, check_vocab_size
+from minirnn.checks import Params, check_shape, check_vocab_size
 from minirnn.model import LanguageModel, ModelConfig
+from minirnn.optim import OPTIMIZERS
 from minirnn.text import Vocabulary
 from minirnn.train import Trainer
 
 FORMAT = "minirnn model"
-VERSION = 2  # 1 had no checkpoints
+VERSION = 3  # 1 had no checkpoints, 2 no digests and other names of settings
 
 
 @dataclass
@@ -66,6 +69,7 @@ def save_checkpoint(
     call ``restore(trainer, checkpoint.arrays, checkpoint.training)``.
     """
     arrays, training = snapshot(trainer)
+    training["optimizer"] = type(trainer.optimizer).__name__.lower()
     more = {"training": training, "settings": settings or {}, "history": history or []}
     write(path, trainer.model, vocab, arrays, more)
 
@@ -112,11 +116,22 @@ def write(path: str | Path, model: LanguageModel, vocab: Vocabulary, arrays: Par
         "vocabulary": {"kind": vocab.kind, "tokens": vocab.tokens},
         **more,
     }
+    about["digests"] = digests(about, arrays)
     named: dict[str, Any] = dict(arrays)
     with whole(path) as partial, partial.open("wb") as file:
         np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **named)
         file.flush()
         os.fsync(file.fileno())
+
+
+def digests(about: dict[str, Any], arrays: Params) -> dict[str, int]:
+    """The CRC-32 of every part of a file, by name."""
+    parts: dict[str, Any] = {name: f"{a.dtype.str} {a.shape} ".encode() + a.tobytes() for name, a in arrays.items()}
+    for name, part in about.items():
+        if name != "digests":
+            named = {f"{name}.{key}": value for key, value in part.items()} if isinstance(part, dict) else {name: part}
+            parts |= {key: json.dumps(value, sort_keys=True).encode() for key, value in named.items()}
+    return {name: zlib.crc32(part) for name, part in parts.items()}
 
 
 @contextlib.contextmanager
@@ -158,17 +173,79 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     with path.open("rb") as stream:
         try:
-            about, arrays = read(stream, path.stat().st_size)
-            config = ModelConfig(**about["config"])
-            vocab = Vocabulary(about["vocabulary"]["tokens"], about["vocabulary"]["kind"])
-            check_vocab_size(len(vocab), config.vocab_size)
-            params = {name.removeprefix("params/"): a for name, a in arrays.items() if name.startswith("params/")}
-            check_params(config, params)
-            training, settings, history = (about.get(key, {}) for key in ("training", "settings", "history"))
-            return Checkpoint(LanguageModel(config, params), vocab, arrays, training, settings, list(history))
+            return understood(*read(stream, path.stat().st_size))
         except Exception as error:  # a damaged file may raise anything
             reason = f"it has no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
             raise ValueError(f"{path} is not a model that minirnn can load: {reason}") from error
+
+
+def understood(about: dict[str, Any], arrays: Params) -> Checkpoint:
+    """What a file says, checked: every part is there, of its kind, and as it was written."""
+    given, vocabulary = about["config"], about["vocabulary"]
+    kinds = {"config": dict, "vocabulary": dict, "training": dict, "settings": dict, "history": list, "digests": dict}
+    for name, kind in kinds.items():
+        if name in about and type(about[name]) is not kind:
+            raise ValueError(f"its {name} must be a {kind.__name__}, got {about[name]!r:.40}")
+    for f in dataclasses.fields(ModelConfig):
+        if f.name not in given and (about["version"] >= 3 or f.default is dataclasses.MISSING):
+            raise ValueError(f"its config has no {f.name}")
+    if type(given.get("dropout", 0.0)) not in (int, float) or type(given.get("tie_weights", False)) is not bool:
+        raise ValueError("dropout in its config must be a number, and tie_weights true or false")
+    config = ModelConfig(**given)
+    if type(vocabulary["tokens"]) is not list or not all(type(t) is str and t for t in vocabulary["tokens"]):
+        raise ValueError("the tokens of its vocabulary must be a list of strings, none of them empty")
+    vocab = Vocabulary(vocabulary["tokens"], vocabulary["kind"])
+    check_vocab_size(len(vocab), config.vocab_size)
+    params = {name.removeprefix("params/"): a for name, a in arrays.items() if name.startswith("params/")}
+    check_params(config, params)
+    model = LanguageModel(config, params)
+    training, settings, history = (about.get(name, {}) for name in ("training", "settings", "history"))
+    if "training" in about:
+        check_training(model, arrays, training, (training if about["version"] >= 3 else settings)["optimizer"])
+    elif strange := [name for name in arrays if not name.startswith("params/")]:
+        raise ValueError(f"{strange[0]} is not of a model")
+    if about["version"] >= 3 or "digests" in about:
+        found, written = digests(about, arrays), about["digests"]
+        for name in sorted(found.keys() | written.keys()):
+            if found.get(name) != written.get(name):
+                raise ValueError(f"its {name} is {'not what was written' if name in found else 'missing'}")
+    return Checkpoint(model, vocab, arrays, training, settings, list(history))
+
+
+def check_training(model: LanguageModel, arrays: Params, training: dict[str, Any], optimizer: Any) -> None:
+    """Raise ValueError unless these are the numbers and arrays of a training of this model with this optimizer."""
+    step, smooth_loss, rng = training["step"], training["smooth_loss"], training["rng"]
+    if type(step) is not int or step < 0:
+        raise ValueError(f"step must be a whole number of at least 0, got {step!r:.40}")
+    if type(smooth_loss) is not float or not np.isfinite(smooth_loss):
+        raise ValueError(f"smooth_loss must be a finite number, got {smooth_loss!r:.40}")
+    generator = np.random.default_rng(0)
+    try:
+        generator.bit_generator.state = rng
+    except Exception as error:
+        raise ValueError(f"rng is no state of a random generator: {error}") from None
+    if generator.bit_generator.state != rng:
+        raise ValueError("rng is no state of a random generator")
+
+    expected = {f"params/{name}": p.shape for name, p in model.params.items()}
+    B = next((a.shape[-1] for name, a in arrays.items() if name.startswith("state/") and a.ndim == 2), 1)
+    for i, layer in enumerate(model.zero_state(B)):
+        expected |= {f"state/{i}/{j}": s.shape for j, s in enumerate(layer)}
+    if optimizer not in list(OPTIMIZERS):
+        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r:.40}")
+    rule = OPTIMIZERS[optimizer](1.0)
+    if step:  # after the first step it remembers something
+        rule.step(*({name: np.zeros_like(p) for name, p in model.params.items()} for _ in range(2)))
+    expected |= {f"optimizer/{name}": slot.shape for name, slot in rule.state.items()}
+    for name in sorted(expected.keys() | arrays.keys()):
+        if name not in arrays:
+            raise KeyError(name)
+        if name not in expected:
+            raise ValueError(f"{name} is not of a training with {optimizer}")
+        check_shape(name, arrays[name], expected[name])
+        dtype = np.dtype(np.int64) if name == "optimizer/t" else model.dtype
+        if arrays[name].dtype != dtype or not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} must hold finite numbers of {dtype}, got {arrays[name].dtype}")
 
 
 def read(stream: Any, size: int) -> tuple[dict[str, Any], Params]:
@@ -182,8 +259,12 @@ def read(stream: Any, size: int) -> tuple[dict[str, Any], Params]:
         if "about" not in file.files:
             raise ValueError("it has no description")
         about = json.loads(str(file["about"]))
+        if type(about) is not dict:
+            raise ValueError(f"its description must be a dict, got {about!r:.40}")
         if about["format"] != FORMAT:
             raise ValueError("another format")
+        if type(about["version"]) is not int or about["version"] < 1:
+            raise ValueError(f"version must be a whole number of at least 1, got {about['version']!r:.40}")
         if about["version"] > VERSION:
             raise ValueError(f"format version {about['version']}, this minirnn reads up to {VERSION}; update it")
         return about, {name: file[name] for name in file.files if name != "about"}
@@ -199,6 +280,10 @@ def check_params(config: ModelConfig, params: Params) -> None:
         raise ValueError("its parameters are not those of its configuration")
     for name, p in expected.items():
         check_shape(name, params[name], p.shape)
-        check_dtype(params[name].dtype)
+        dtype, other = params[name].dtype, params["by"].dtype
+        if dtype.kind not in "fc" or dtype != other:
+            raise ValueError(
+                f"dtype must be of floating or complex numbers, the same everywhere, got {dtype} in {name}, {other} in by"
+            )
         if not np.isfinite(params[name]).all():
             raise ValueError(f"{name} is not finite: its training has diverged; load an earlier model")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from minirnn.checks import Array
-from minirnn.text import Vocabulary, split_words
+from minirnn.text import UNKNOWN, Vocabulary, split_words
 
 PIECE = 1 << 20  # bytes read at a time
 LONGEST_WORD = 1 << 20  # characters; what has no white space for longer is no text of words
@@ -101,6 +101,7 @@ def encode_files(
     kind: str = "chars",
     max_size: int | None = None,
     encoding: str = "utf-8",
+    known: Vocabulary | None = None,
 ) -> tuple[Array, Vocabulary, list[int]]:
     """Encode text files into one ``.npy`` file of ids.
 
@@ -115,6 +116,8 @@ def encode_files(
     max_size : int, optional
         Of a vocabulary of words.
     encoding : str
+    known : Vocabulary, optional
+        Of a model to go on with: all its tokens are in the new one. One of words that has ``<unk>`` stays as it is.
 
     Returns
     -------
@@ -139,7 +142,12 @@ def encode_files(
             if number == 0:
                 counts.update(set(tokens) if kind == "chars" else tokens)
         lengths.append(length)
-    vocab = Vocabulary(sorted(counts), "chars") if kind == "chars" else Vocabulary.from_counts(counts, max_size)
+    if known:
+        counts.update(known.tokens)
+    if known and UNKNOWN in known.ids:
+        vocab = known
+    else:
+        vocab = Vocabulary(sorted(counts), "chars") if kind == "chars" else Vocabulary.from_counts(counts, max_size)
     dtype = np.min_scalar_type(len(vocab) - 1)
     with Path(target).open("wb") as file:
         np.lib.format.write_array_header_1_0(

@@ -8,7 +8,7 @@ from threading import Event
 
 @contextmanager
 def catch_interrupt() -> Iterator[Event]:
-    """Turn Ctrl-C, or SIGTERM, into a request: the event is set, and a loop that looks at it can finish and save.
+    """Turn Ctrl-C, SIGTERM or SIGHUP into a request: the event is set, and a loop that looks at it can finish and save.
 
     A second one interrupts at once.
     """
@@ -18,7 +18,10 @@ def catch_interrupt() -> Iterator[Event]:
         asked.set()
         signal.signal(number, before[signal.Signals(number)])
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which is what nohup asks for
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield asked
     finally:

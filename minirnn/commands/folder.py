@@ -1,0 +1,187 @@
+"""The folder of a run: begun, begun anew, resumed, and held by one process at a time.
+
+It holds ``text.npy``, the encoded text; ``config.json`` and ``history.csv``, for people; ``last.npz``, from which the
+run can be resumed to the bit; ``best.npz``, the checkpoint with the lowest validation loss; and ``loss.png``.
+"""
+
+import hashlib
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minirnn.commands.run import Row, Run, load_ids
+from minirnn.commands.settings import Settings, changed, settings_from
+from minirnn.files.checkpoint import Checkpoint, load_checkpoint, restore, writing
+from minirnn.files.corpus import encode_files
+from minirnn.model import LanguageModel
+from minirnn.text import Vocabulary
+
+FILES = {"last.npz", "best.npz", "history.csv", "config.json", "text.npy", "loss.png"}
+UNBORN = {"text.npy", "last.npz.partial"}  # what a run leaves that is killed before there is anything to resume
+Parts = Sequence[Sequence[str | Path]]
+
+
+def begin(folder: Path, parts: Parts, settings: Settings, init_from: Path | None = None) -> Run:
+    """Encode the texts and make a model; ValueError if the folder holds something already.
+
+    ``parts`` are the files of the training text, from whose end a share is kept for validation, or those of the
+    training text, the validation text and perhaps the test text. ``init_from`` is the file of a model to begin with.
+    """
+    former = load_checkpoint(init_from) if init_from else None
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if "last.npz" in names:
+        raise ValueError(
+            f"{folder} holds a run already; go on with --resume, begin anew with --restart (which keeps the old one "
+            f"under another name), or name another folder with --out"
+        )
+    if names - UNBORN:
+        raise ValueError(f"{folder} is not empty; name a new folder with --out")
+    created = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = Lock(folder)
+        with writing(folder / "text.npy"):
+            _, vocab, tokens = encode_files(
+                parts, folder / "text.npy", settings.kind, settings.max_vocab, settings.encoding,
+                former.vocab if former else None,
+            )  # fmt: skip
+        texts = [str(path) for paths in parts for path in paths]
+        text = {"texts": texts, "tokens": tokens, "sha256": digest(folder / "text.npy")}
+        start: Row = {"step": 0, "epoch": 0.0, "loss": math.log(len(vocab))}
+        run = Run(folder, settings, text, vocab, [start])
+        if former:
+            transplant(former, run.trainer.model, vocab)
+        run.lock = lock
+        run.keep()  # from now on there is something to resume
+    except BaseException as error:
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+        if created:
+            folder.rmdir()
+        if isinstance(error, UnicodeError):
+            raise ValueError(f"{error}; name the encoding with --encoding") from None
+        raise
+    run.introduce()
+    return run
+
+
+def transplant(former: Checkpoint, model: LanguageModel, vocab: Vocabulary) -> None:
+    """Give a new model the parameters of another of its shape, and every token those that it has there."""
+    ids = [vocab.ids[token] for token in former.vocab.tokens]
+    for name, p in model.params.items():
+        if name in ("embedding", "Why", "by"):
+            p[ids] = former.model.params[name]
+        elif name == "rnn0.Wxh" and model.config.embedding_size is None:
+            p[:, ids] = former.model.params[name]
+        else:
+            p[...] = former.model.params[name]
+
+
+def begin_anew(folder: Path, parts: Parts, settings: Settings, init_from: Path | None = None) -> Run:
+    """Like :func:`begin`, but a run that the folder holds is set aside, under another name."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if not names - UNBORN:
+        return begin(folder, parts, settings, init_from)
+    strange = sorted(name for name in names - FILES - UNBORN if not Path(name).match("model*.npz"))
+    if strange:
+        raise ValueError(f"{folder} holds {strange[0]}, which is not of a run; name another folder with --out")
+    aside, n = folder.with_name(f"{folder.name}.previous"), 1
+    while aside.exists():
+        n += 1
+        aside = folder.with_name(f"{folder.name}.previous-{n}")
+    lock = Lock(folder)  # of the old run, until it has been moved
+    folder.rename(aside)
+    try:
+        if init_from and init_from.parent == folder:
+            init_from = aside / init_from.name
+        run = begin(folder, parts, settings, init_from)
+    except BaseException:
+        aside.rename(folder)
+        raise
+    finally:
+        del lock
+    print(f"the run that was in {folder} is now in {aside}")
+    return run
+
+
+def resume(folder: Path, wishes: Mapping[str, Any]) -> Run:
+    """Load ``last.npz`` and the encoded text, with other settings where wished; ValueError if they do not fit."""
+    path = folder / "last.npz"
+    if not path.exists():
+        raise ValueError(f"{folder} has no last.npz to resume from; without --resume a new run begins")
+    lock = Lock(folder)
+    checkpoint = load_checkpoint(path)
+    settings, text = described(checkpoint, path)
+    ids = load_ids(folder / "text.npy", text["tokens"])
+    digests = (digest(folder / "text.npy"), None)  # the first release kept none
+    if text["sha256"] not in digests or max(part.max(initial=0) for part in ids) >= len(checkpoint.vocab):
+        raise ValueError(f"{folder / 'text.npy'} is not the text this run began with; begin a new run")
+    run = Run(folder, changed(settings, wishes), text, checkpoint.vocab, checkpoint.history)
+    run.lock = lock
+    try:
+        restore(run.trainer, checkpoint.arrays, checkpoint.training)
+        run.kept = run.trainer.step
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be resumed: {error}") from error
+    if wishes and run.total < run.trainer.step:
+        raise ValueError(f"the run is at step {run.trainer.step:,} already; ask for more than {run.total:,}")
+    print(f"resumed at step {run.trainer.step:,} of {run.total:,}")
+    run.introduce()
+    return run
+
+
+def described(checkpoint: Checkpoint, path: Path) -> tuple[Settings, dict[str, Any]]:
+    """The settings of a run, and what is known of its text; ValueError if they cannot be those of a run."""
+    if not checkpoint.settings or not checkpoint.training:
+        raise ValueError(f"{path} is a model without a training run; it can be sampled, not resumed")
+    text: dict[str, Any] = {name: checkpoint.settings.get(name) for name in ("texts", "tokens", "sha256")}
+    if type(text["tokens"]) is int:  # the first releases had one text, and the very first did not say which
+        text |= {"tokens": [text["tokens"]], "texts": text["texts"] or ["a text"]}
+    try:
+        settings = settings_from(checkpoint.settings)
+        for name, value, kind in (("texts", text["texts"], str), ("tokens", text["tokens"], int)):
+            if type(value) is not list or not value or any(type(one) is not kind for one in value):
+                raise ValueError(f"{name} must be a list of {kind.__name__}, got {value!r:.40}")
+        if not len(text["tokens"]) <= 3 or min(text["tokens"]) < 0:
+            raise ValueError(f"tokens must be the lengths of one to three texts, got {text['tokens']!r:.40}")
+        if settings.kind != checkpoint.vocab.kind:
+            raise ValueError(f"kind is {settings.kind}, the vocabulary is one of {checkpoint.vocab.kind}")
+        for row in checkpoint.history:
+            if type(row) is not dict or not {"step", "epoch", "loss"} <= row.keys():
+                raise ValueError(f"the history must have step, epoch and loss in every row, got {row!r:.40}")
+            for name, value in row.items():
+                if name not in ("step", "epoch", "loss", "valid", "accuracy") or type(value) not in (int, float):
+                    raise ValueError(f"the history must have numbers, got {name!r:.20} {value!r:.20}")
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be resumed: {error}") from error
+    return settings, text
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Lock:
+    """A folder held by this process alone as long as this object lives; the system lets go when the process dies."""
+
+    def __init__(self, folder: Path):
+        self.descriptor = None
+        if os.name != "posix":
+            return
+        import fcntl
+
+        self.descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{folder} is in use: another process trains there; wait until it has ended") from None
+        except OSError:
+            pass  # a file system without locks
+
+    def __del__(self) -> None:
+        if self.descriptor is not None:
+            os.close(self.descriptor)

@@ -1,0 +1,40 @@
+"""What is in a run? ``minirnn info``."""
+
+import dataclasses
+from pathlib import Path
+
+from minirnn.commands.folder import described
+from minirnn.commands.progress import beside
+from minirnn.commands.settings import Settings, option
+from minirnn.files.checkpoint import load_checkpoint
+
+
+def lines_about(path: Path) -> list[str]:
+    """What a file of a model or run holds, how far it is, how good, and how to go on."""
+    checkpoint = load_checkpoint(path)
+    config, vocab = checkpoint.model.config, checkpoint.vocab
+    lines = [
+        f"{path}: {config.layers} x {config.hidden_size} {config.cell}, {checkpoint.model.size:,} parameters, "
+        f"{len(vocab):,} {vocab.unit}s"
+    ]
+    if not checkpoint.training:
+        return [*lines, "a model without a training run: it can be sampled and scored, and begun with (--init-from)"]
+    folder = path.parent
+    last = load_checkpoint(folder / "last.npz") if (folder / "last.npz").exists() else checkpoint
+    settings, text = described(last, path)
+    chosen = [
+        f"{option(f.name)} {getattr(settings, f.name)}"
+        for f in dataclasses.fields(Settings)
+        if getattr(settings, f.name) != f.default
+    ]
+    lines.append(f"text: {', '.join(text['texts'])}, {sum(text['tokens']):,} {vocab.unit}s")
+    lines.append(f"settings: {' '.join(chosen) or 'the defaults'}")
+    asked = f"{settings.steps:,}" if settings.steps else f"{settings.epochs} epochs"
+    lines.append(f"how far: step {last.training['step']:,} of {asked}")
+    rows = [row for row in last.history if "valid" in row]
+    if rows:
+        best = min(rows, key=lambda row: row["valid"])
+        units = beside(best["valid"], vocab.unit)
+        lines.append(f"how good: validation {best['valid']:.4f} nats, {units}, at step {best['step']:,}; the last "
+                     f"{rows[-1]['valid']:.4f}")  # fmt: skip
+    return [*lines, f"to go on: minirnn train --resume --out {folder}; to let it write: minirnn sample {folder}"]
