@@ -51,7 +51,8 @@ class Diagnosis:
 def planted(*mistakes: Mistake) -> Callable[..., Any]:
     """The function of the model answer that the mistakes concern, making them.
 
-    ValueError if they are not all of one function, or if a piece to be replaced does not stand there exactly once.
+    ValueError if they are not all of one function, if a piece to be replaced does not stand there exactly once, or if
+    what comes out is not Python.
     """
     (name, *others) = dict.fromkeys(mistake.function for mistake in mistakes)
     if others:
@@ -64,7 +65,10 @@ def planted(*mistakes: Mistake) -> Callable[..., Any]:
             raise ValueError(f"{right!r} does not stand in {name} exactly once")
         body = body.replace(right, wrong)
     namespace = dict(vars(model_answer))
-    exec(compile(head + body, f"<mistake in {name}>", "exec"), namespace)
+    try:
+        exec(compile(head + body, f"<mistake in {name}>", "exec"), namespace)
+    except SyntaxError as error:
+        raise ValueError(f"{name} with {' and '.join(mistake.sentence for mistake in mistakes)}: {error}") from error
     return namespace[name]
 
 
@@ -122,7 +126,7 @@ def diagnose(target: str | Target, function: Callable[..., Any], seed: int = 0) 
     found: list[tuple[Mistake, ...]] = []
     if telling(given):
         found = [(mistake,) for mistake in own if explains(given, target, seed, mistake)]
-        if not found:
+        if not found and shaped_like(given, target, seed):
             found = [pair for pair in thinkable(own, given, target, seed) if explains(given, target, seed, *pair)]
     return Diagnosis(False, tuple(found))
 
@@ -138,6 +142,15 @@ def explains(given: list[Answer], target: Target, seed: int, *mistakes: Mistake)
     except ValueError:  # two edits of one piece cannot be made together
         return False
     return telling(given) and sum(not agree(given[n], known(target, seed, n)) for n in range(POINTS)) >= 2
+
+
+def shaped_like(given: list[Answer], target: Target, seed: int) -> bool:
+    """Whether what came back has the shapes of a right answer, at one point at least."""
+    rights = [known(target, seed, number) for number in range(POINTS)]
+    return any(
+        [np.shape(array) for array in mine] == [np.shape(array) for array in right]
+        for mine, right in zip(given, rights, strict=True)
+    )
 
 
 def thinkable(mistakes: list[Mistake], given: list[Answer], target: Target, seed: int) -> Iterator[tuple]:
@@ -199,6 +212,7 @@ def agree(a: Answer, b: Answer) -> bool:
         return a == b
     return len(a) == len(b) and all(
         p.shape == q.shape
+        and p.dtype.kind == q.dtype.kind
         and np.allclose(p, q, rtol=0, atol=1e-8 * np.abs(q[np.isfinite(q)]).max(initial=0), equal_nan=True)
         for p, q in zip(a, b, strict=True)
     )

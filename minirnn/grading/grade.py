@@ -61,7 +61,7 @@ def examine(exercise: Exercise, student: Student | Here) -> list[Result]:
 def judge(exercise: Exercise, student: Student | Here) -> list[Result]:
     """Grade one function as it is."""
     function, found, diagnosis = getattr(student, exercise.name), {}, ""
-    rest, traceback = "not judged, because of what else is wrong", ""
+    rest, traceback, judged = "not judged, because of what else is wrong", "", True
 
     def place(sentence: str) -> str:
         return sentence if sentence.startswith(student.path.name) else f"{student.where(exercise.name)}: {sentence}"
@@ -70,11 +70,11 @@ def judge(exercise: Exercise, student: Student | Here) -> list[Result]:
         for name, sentence in exercise.examine(function):
             found[name] = sentence and place(sentence)
     except ComplaintError as error:
-        rest = str(error)
+        rest, judged = str(error), False
     except StudentError as error:
         rest, traceback = str(error), error.details
     sentences = [found[name] if name in found else place(rest) for name in exercise.points]
-    if any(sentences) and exercise.name not in student.stopped:
+    if judged and any(sentences) and exercise.name not in student.stopped:
         diagnosis = explanation(exercise.name, function, sentences)
     return [
         Result(exercise.name, name, points, sentence, sentence and diagnosis, sentence and traceback)
@@ -92,7 +92,7 @@ def explanation(name: str, function: Function, sentences: list[str]) -> str:
     if not known or not unexplained:
         return ""
     if hint := clue(name, function):
-        return f"{hint}."
+        return hint
     if all(re.search(r"expected \S+$|not judged", sentence) for sentence in sentences if sentence):
         return "Which mistake it is is unknown: none in the catalogue gives the same numbers."
     return ""
@@ -122,8 +122,11 @@ def grade(path: str | Path, timeout: float = 60.0, part: int | None = None) -> t
     if student.left_behind:
         remarks.append(f"{student.path.name} left {student.left_behind} process(es) behind; they were ended")
     if student.imports or student.ours:
-        own = f" ({', '.join(student.ours)})" if student.ours else ""
-        remarks.append(f"{student.path.name} imports minirnn{own}, where the solution is: look at it yourself")
+        remarks.append(f"{student.path.name} imports minirnn, where the solution is: look at it yourself")
+    asked = [exercise.name for exercise in exercises(part)]
+    if own := [name for name in asked if name in student.ours]:
+        which = "all its functions" if own == asked else ", ".join(own)
+        remarks.append(f"minirnn's own code: {which}")
     return results, "\n".join(remarks)
 
 
