@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from minirnn.grading.assignment import exercises
-from minirnn.grading.grade import Result, grade, nothing
+from minirnn.grading.grade import UNUSABLE, Result, grade, nothing
 
 STYLE = """body { font: 15px/1.4 sans-serif; margin: 2em; }
 table { border-collapse: collapse; }
@@ -45,7 +45,7 @@ def grade_all(paths: list[str], timeout: float, part: int | None, workers: int |
                 results, remark = future.result()
             except Exception as error:  # of the grader, not of the student
                 results, remark = nothing(part, f"{path}: grading failed: {type(error).__name__}: {error}"), ""
-            yield Marks(path, results, remark)
+            yield Marks(path, results, results[0].sentence if results[-1].sentence == UNUSABLE else remark)
 
 
 def mistakes(marks: list[Marks]) -> list[tuple[int, str, str]]:
@@ -54,7 +54,7 @@ def mistakes(marks: list[Marks]) -> list[tuple[int, str, str]]:
     for one in marks:
         own = set()
         for result in one.results:
-            if result.sentence:
+            if result.sentence and result.sentence != UNUSABLE:
                 told = result.sentence if "not written yet" in result.sentence else ""
                 words = result.diagnosis or ("not written yet" if told else f"{result.aspect} is wrong")
                 own.add((result.function, words.removeprefix("It looks like this mistake: ")))

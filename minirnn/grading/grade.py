@@ -14,6 +14,8 @@ from minirnn.grading.clues import clue
 from minirnn.grading.diagnosis import TARGETS, diagnose
 from minirnn.grading.student import Function, Here, Student, StudentError
 
+UNUSABLE = "not judged: the file cannot be used, as said at the first function"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -133,8 +135,8 @@ def grade(path: str | Path, timeout: float = 60.0, part: int | None = None) -> t
 def report(results: list[Result], remark: str = "", traceback: bool = False) -> str:
     """The text for a person: a line for each function, and below it what is wrong."""
     total = f"{'total':24} {sum(r.score for r in results):3} of {sum(r.points for r in results):3}"
-    if results[0].sentence and len({r.sentence for r in results}) == 1:
-        return f"{results[0].sentence}\n{total}"  # it is the file
+    if results[-1].sentence == UNUSABLE:
+        return f"{results[0].sentence}\n{total}"
     lines = []
     for function in dict.fromkeys(result.function for result in results):
         own = [result for result in results if result.function == function]
@@ -178,8 +180,9 @@ def write_gradescope(path: Path, results: list[Result], seconds: float, remark: 
 
 
 def nothing(part: int | None, sentence: str) -> list[Result]:
-    """All properties at zero points, for the same reason."""
-    return [Result(e.name, name, points, sentence) for e in exercises(part) for name, points in e.points.items()]
+    """All properties at zero points, for one reason, which is told once."""
+    worth = [(e.name, name, points) for e in exercises(part) for name, points in e.points.items()]
+    return [Result(*one, UNUSABLE if number else sentence) for number, one in enumerate(worth)]
 
 
 def run(path: str, gradescope: str | None, timeout: float, part: int | None, traceback: bool) -> int:

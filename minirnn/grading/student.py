@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -250,29 +250,43 @@ class Student:
         """Stop the process, and whatever it started."""
         if self.process is None:
             return
+        known = self.relatives()
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             assert self.process.stdin is not None
             self.process.stdin.close()  # it ends by itself, unless it is busy
             self.process.wait(timeout=0.2)
-            self.left_behind += len(list(self.relatives()))
+            self.left_behind += len(self.relatives(known))
         with contextlib.suppress(OSError):
             if hasattr(os, "killpg"):
                 os.killpg(self.process.pid, signal.SIGKILL)
             else:
                 self.process.kill()
-        for process in self.relatives():  # those that left the group
+        for process, _ in self.relatives(known):  # those that left the group
             with contextlib.suppress(OSError):
                 os.kill(process, signal.SIGKILL)
         self.process.wait()
         self.process = None  # the threads close their pipes when they end
         self.folder.cleanup()
 
-    def relatives(self) -> Iterator[int]:
-        """The processes that descend from ours, known by a word in their environment, where the system tells."""
-        for environment in Path("/proc").glob("[0-9]*/environ"):
+    def relatives(self, known: Iterable[tuple[int, str]] = ()) -> set[tuple[int, str]]:
+        """The living processes that descend from ours, or have its word in their environment, or are known already.
+
+        Each with the moment it began, since numbers are used again. Where the system does not tell, there are none.
+        """
+        assert self.process is not None
+        parents, begun, found = {}, {}, set()
+        for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if self.token.encode() in environment.read_bytes():
-                    yield int(environment.parent.name)
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                if fields[0] != "Z":
+                    parents[int(folder.name)], begun[int(folder.name)] = int(fields[1]), fields[19]
+                    if self.token.encode() in (folder / "environ").read_bytes():
+                        found.add(int(folder.name))
+        below = {self.process.pid}
+        while more := {process for process, parent in parents.items() if parent in below} - below:
+            below |= more
+        found |= below - {self.process.pid} | {process for process, start in known if begun.get(process) == start}
+        return {(process, begun[process]) for process in found}
 
     def collect(self, process: "subprocess.Popen[bytes]", frames: "queue.Queue[tuple[bytes, bytes] | None]") -> None:
         """Put each answer of the process into the queue, and None at its end."""
