@@ -219,9 +219,12 @@ def test_what_is_no_catalogue():
 
 
 def test_the_documents_do_not_promise_more_mistakes_than_there_are():
+    counted = 0
     for name in ("README.md", "docs/gradient-checking.md", "docs/CHANGELOG.md", "examples/assignment/TEACHER.md"):
-        counts = re.findall(r"(\d+)\s+(?:classic |known )?mistakes", (ROOT / name).read_text())
-        assert counts and all(200 <= int(count) <= len(MISTAKES) for count in counts), name
+        for count in re.findall(r"(\d+)\s+(?:classic |known )?mistakes", (ROOT / name).read_text()):
+            assert 200 <= int(count) <= len(MISTAKES), name
+            counted += 1
+    assert counted >= 1
 
 
 def test_one_point_where_numbers_agree_is_not_enough():

@@ -3,6 +3,6 @@
 In a notebook: ``from minirnn.grading import check``, then ``check(rnn_backward)``.
 """
 
-from minirnn.grading.notebook import check
+from minirnn.grading.notebook import check, score
 
-__all__ = ["check"]
+__all__ = ["check", "score"]

@@ -54,9 +54,9 @@ def examine(exercise: Exercise, student: Student | Here) -> list[Result]:
         again = judge(exercise, student)
     finally:
         student.instead = {}
-    note = f"It calls {' and '.join(wrong)}, which must be mended: here it is judged with a right one in its place."
-    if any(result.sentence == other.sentence for result, other in zip(results, again, strict=True) if result.sentence):
+    if sum(result.score for result in again) <= sum(result.score for result in results):
         return results
+    note = f"It calls {' and '.join(wrong)}, which must be mended: here it is judged with a right one in its place."
     return [replace(result, diagnosis=f"{note} {result.diagnosis}".strip()) for result in again]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minirnn.grading.assignment import EXERCISES
-from minirnn.grading.grade import examine, report
+from minirnn.grading.grade import Result, examine, report
 from minirnn.grading.student import Here
 
 SHAPE = re.compile(r"(\w+) must (?:be an array of|have) shape (\([\d, ]+\)), got (?:shape )?(\([\d, ]+\))")
@@ -19,15 +19,25 @@ def check(function: Callable[..., Any]) -> None:
 
     Raises ValueError if no exercise has the function's name.
     """
-    name = getattr(function, "__name__", type(function).__name__)
-    if name not in EXERCISES:
-        raise ValueError(f"there is no exercise {name!r}; there are {', '.join(EXERCISES)}")
-    others = {n: f for n, f in getattr(function, "__globals__", {}).items() if n in EXERCISES and callable(f)}
-    results = examine(EXERCISES[name], Here({name: function} | {n: f for n, f in others.items() if n != name}))
+    results = results_of(function)
     print(report(results).rsplit("\n", 1)[0])  # without the total
     for result in results:
         for what, expected, given in SHAPE.findall(result.sentence):
             print(f"\n{picture(result.aspect if what == 'gradient' else what, expected, given)}")
+
+
+def score(function: Callable[..., Any]) -> int:
+    """The points that one function of the assignment has earned; ValueError as from :func:`check`."""
+    return sum(result.score for result in results_of(function))
+
+
+def results_of(function: Callable[..., Any]) -> list[Result]:
+    """What is found about a function, under its own name."""
+    name = getattr(function, "__name__", type(function).__name__)
+    if name not in EXERCISES:
+        raise ValueError(f"there is no exercise {name!r}; there are {', '.join(EXERCISES)}")
+    others = {n: f for n, f in getattr(function, "__globals__", {}).items() if n in EXERCISES and callable(f)}
+    return examine(EXERCISES[name], Here({name: function} | {n: f for n, f in others.items() if n != name}))
 
 
 def picture(name: str, expected: str, given: str) -> str:

@@ -38,6 +38,10 @@ class StudentError(Exception):
         self.kind, self.details = kind, details
 
 
+class ProcessError(StudentError):
+    """The process is gone."""
+
+
 class Foreign:
     """Stands for a returned object that is neither number nor array, nor a tuple, list or dict of them."""
 
@@ -113,6 +117,7 @@ class Student:
         self.left: dict[str, float] = {}  # seconds that each function has left
         self.requests = 0
         self.asked = ""  # the function that is being asked
+        self.served = ""  # the last function that answered
         self.lines: dict[str, int] = {}  # where each function of the file begins
         self.ours: list[str] = []  # its functions whose code is minirnn's
         self.uses: dict[str, list[str]] = {}  # for each of its functions the others that it calls
@@ -169,7 +174,15 @@ class Student:
         if self.asked not in ("", name):
             self.send((0, ""))  # the function asked before is done with
         self.asked = name
-        answer, results, things = self.exchange((name, calls, self.instead), name)
+        try:
+            answer, results, things = self.exchange((name, calls, self.instead), name)
+        except ProcessError:
+            if self.served in ("", name):
+                raise
+            del self.stopped[name]  # the function before may have left a process that could not go on
+            self.start()
+            answer, results, things = self.exchange((name, calls, self.instead), name)
+        self.served = name
         return taken(results, things[: answer["given"]], answer["replaced"], calls, self.where(name))
 
     def start(self) -> None:
@@ -244,7 +257,7 @@ class Student:
             sentence = f"{where}: its process gave an answer that cannot be read"
         self.stopped[name] = sentence
         self.stop()
-        raise StudentError(sentence)
+        raise ProcessError(sentence) if "ended its process" in sentence else StudentError(sentence)
 
     def stop(self) -> None:
         """Stop the process, and whatever it started."""
