@@ -162,12 +162,11 @@ def thinkable(mistakes: list[Mistake], mine: Answer, target: Target, seed: int) 
         yield mistakes[a], mistakes[b]
 
 
-def equal_rows(a: Answer, b: Answer) -> Array:
+def equal_rows(a: Any, b: Any) -> Array:
     """For each row of the arrays of an answer b whether it is the same in a, to eight digits."""
     rows = []
     for i, q in enumerate(b):
-        given: Any = a[i] if i < len(a) and not isinstance(a, str) else np.nan
-        p, q = np.atleast_1d(given), np.atleast_1d(q)
+        p, q = np.atleast_1d(a[i] if i < len(a) and not isinstance(a, str) else np.nan), np.atleast_1d(q)
         fits = np.abs(p - q) <= 1e-8 * np.abs(q).max(initial=0) if p.shape == q.shape else np.zeros(q.shape, bool)
         rows.append(fits.reshape(len(q), -1).all(axis=1))
     return np.concatenate(rows)

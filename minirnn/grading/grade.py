@@ -74,7 +74,7 @@ def judge(exercise: Exercise, student: Student | Here) -> list[Result]:
     except ComplaintError as error:
         rest, judged = str(error), False
     except StudentError as error:
-        rest, traceback = str(error), error.details
+        rest, traceback, judged = str(error), error.details, error.kind not in ("", "NotImplementedError")
     sentences = [found[name] if name in found else place(rest) for name in exercise.points]
     if judged and any(sentences) and exercise.name not in student.stopped:
         diagnosis = explanation(exercise.name, function, sentences)
