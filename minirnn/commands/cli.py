@@ -174,15 +174,17 @@ def add_grade(command: Callable[..., Any]) -> None:
         "apart. It is no security sandbox: run files of strangers in a container.",
         run_grade,
     )
-    parser.add_argument("file", metavar="STUDENT.py", type=PATH, help="the student's file")
+    parser.add_argument("files", metavar="STUDENT.py", nargs="+", type=PATH, help="the student's file, or many")
     parser.add_argument(
         "--gradescope",
         metavar="RESULTS.json",
         type=PATH,
-        help="also write Gradescope's results.json, always valid",
+        help="also write Gradescope's results.json, always valid; for one file",
     )
-    parser.add_argument("--timeout", metavar="SECONDS", type=POSITIVE, default=60, help="for the whole file; a single "
-                        "call may take a tenth of it (60)")  # fmt: skip
+    parser.add_argument("--csv", metavar="MARKS.csv", type=PATH, help="a table of files and functions")
+    parser.add_argument("--html", metavar="REPORT.html", type=PATH, help="the same as a page, with frequent mistakes")
+    parser.add_argument("--timeout", metavar="SECONDS", type=POSITIVE, default=60, help="for a whole file; a single "
+                        "function may take a fourteenth of it (60)")  # fmt: skip
     parser.add_argument("--part", type=int, choices=(1, 2), help="only part 1 (tanh) or 2 (GRU, LSTM); without, both")
     parser.add_argument("--traceback", action="store_true", help="show the student's traceback after an exception")
 
@@ -315,10 +317,14 @@ def run_doctor(args: argparse.Namespace) -> int:
 
 def run_grade(args: argparse.Namespace) -> int:
     """``minirnn grade``."""
-    from minirnn.grading import grade
+    from minirnn.grading import classroom, grade
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # end the student's process too
-    return grade.run(args.file, args.gradescope, args.timeout, args.part, args.traceback)
+    if len(args.files) == 1 and not (args.csv or args.html):
+        return grade.run(args.files[0], args.gradescope, args.timeout, args.part, args.traceback)
+    if args.gradescope:
+        raise ValueError("--gradescope is for one file; --csv and --html take many")
+    return classroom.run_all(args.files, args.timeout, args.part, args.csv, args.html)
 
 
 # --- exit codes -------------------------------------------------------------------------------------

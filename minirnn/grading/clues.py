@@ -44,28 +44,27 @@ def near(given: Any, expected: Array) -> bool:
 
 def backward_clues(cell: str, backward: Function) -> Iterator[str]:
     """What goes wrong first as a problem grows: one step, more sequences, a gradient from beyond, more steps."""
-    first = wrong_gradients(cell, backward, T=1, B=1)
-    if first:
-        yield f"With one step of one sequence, and dstate zero, {already(cell, first)}"
+    if parts := wrong_gradients(cell, backward, T=1, B=1):
+        yield f"With one step of one sequence, and dstate zero, {already(parts)}."
         return
     if parts := wrong_gradients(cell, backward, T=1, B=3):
         yield f"With one sequence all is right, with three {listed(parts)}: how is the batch summed?"
     for i, which in enumerate(("dh", "dc") if cell == "lstm" else ("dh",)):
         if parts := wrong_gradients(cell, backward, T=1, B=1, dstate=i):
-            yield (
-                f"With one step and dstate zero all is right; with a {which}_last that is not, {listed(parts)}: "
-                f"look at what {which}next begins with"
-            )
+            beyond = f"With one step and dstate zero all is right; with a {which}_last that is not, {listed(parts)}"
+            yield f"{beyond}: look at what becomes of {which}next within a step."
     sizes = ((2, "one step"), (3, "two steps"), (6, "three steps"), (12, "6 steps"), (30, "12 steps"), (64, "30 steps"))
     for T, before in sizes:
         if parts := wrong_gradients(cell, backward, T=T, B=1):
-            where = ""
+            where = "."
             if T > 3:
-                where = ": does the loop end early?"
+                where = ": does the loop end early, or is something cut off in it?"
+            elif "dx" not in parts:
+                where = ". As dx is right, so is what goes from step to step: look at how they are summed or returned."
             elif not wrong_gradients(cell, backward, T=T, B=1, only=0):
-                where = ", but not if the first alone has an upstream gradient: look at what goes from step to step"
+                where = ", but not if the first alone has an upstream gradient: look at what goes from step to step."
             elif not wrong_gradients(cell, backward, T=T, B=1, only=-1):
-                where = ", but not if the last alone has an upstream gradient"
+                where = ", but not if the last alone has an upstream gradient."
             yield f"With {before} all is right, with {T} steps {listed(parts)}{where}"
 
 
@@ -97,16 +96,17 @@ def listed(parts: Wrong) -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]} are wrong" if len(parts) > 1 else f"{parts[0]} is wrong"
 
 
-def already(cell: str, parts: Wrong) -> str:
-    """What is wrong where dbh is da itself."""
-    bias = [part for part in parts if part.endswith("dbh")]
-    others = tuple(part for part in parts if not part.endswith("dbh"))
-    if not bias:
-        return f"{listed(others)}, while dbh, which is da itself there, is right"
-    if bias == ["dbh"]:
-        return "dbh, which is da itself there, is wrong already: look at da first"
-    gates = bias[0].removeprefix("the rows ").removesuffix(" of dbh")
-    return f"the gradient da of gate {gates} is wrong, that of the others is right: compare dbh, which is da there"
+def already(parts: Wrong) -> str:
+    """What is wrong where dbh is da itself, dWxh is da @ x.T, and dx is Wxh.T @ da."""
+    bias = next((part for part in parts if part.endswith("dbh")), "")
+    if not bias or not {"dWxh", "dx"} <= set(parts):
+        right = [name for name in ("dbh", "dWxh", "dx") if name not in parts and not (bias and name == "dbh")]
+        why = f", while {' and '.join(right)}, for which da must be right too, {'are' if len(right) > 1 else 'is'}"
+        return f"{listed(parts)}{why} right" if right else listed(parts)
+    if bias == "dbh":
+        return "dbh, dWxh and dx are wrong, which are all made of da: look at da first"
+    gates = bias.removeprefix("the rows ").removesuffix(" of dbh")
+    return f"the rows {gates} of dbh, which is da itself there, are wrong, the others right: look at da_{gates[-1]}"
 
 
 # --- forward ----------------------------------------------------------------------------------------
@@ -114,52 +114,76 @@ def already(cell: str, parts: Wrong) -> str:
 
 def forward_clues(cell: str, forward: Function) -> Iterator[str]:
     """The first wrong step, an order of the gates that makes it right, what has to be zero to make it right."""
-    rng = np.random.default_rng(0)
-    params, x, state = draw_sizes(cell, rng, (5, 3, 4, 2))
+    params, x, state = draw_sizes(cell, np.random.default_rng(0), (5, 3, 4, 2))
+    run = getattr(model_answer, f"{cell}_forward")
 
-    def right(params: dict, x: Array, state: tuple, order: tuple[int, ...] | None = None) -> Array:
+    def right(params: dict, x: Array, state: tuple, order: tuple[int, ...] = ()) -> Array:
         """For each step whether h is right, with the gates' rows in this order for the function that is asked."""
-        h, *_ = getattr(model_answer, f"{cell}_forward")(params, x, state)
-        shuffled = params
-        if order:
-            count = len(order)
-            rows = {name: np.split(p, count) for name, p in params.items() if name != "bhn"}
-            shuffled = params | {name: np.concatenate([blocks[i] for i in order]) for name, blocks in rows.items()}
-        given, *_ = forward(shuffled, x, state)
-        return np.array([near(g, e) for g, e in zip(given, h, strict=True)])
+        shuffled = dict(params)
+        for name in ("Wxh", "Whh", "bh") if order else ():
+            shuffled[name] = np.concatenate([np.split(params[name], len(order))[i] for i in order])
+        given, expected = forward(shuffled, x, state)[0], run(params, x, state)[0]
+        return np.array([near(g, h) for g, h in zip(given, expected, strict=True)])
 
     fine, gates = right(params, x, state), GATES[cell]
+    if fine.all():
+        yield "h is right at every step: only what is returned beside it is wrong."
+        return
     for order in itertools.permutations(range(len(gates))):
         if list(order) != sorted(order) and right(params, x, state, order).all():
             theirs = ", ".join(gates[i] for i in order)
-            yield f"It would be right if the rows of the gates came as {theirs}; they come as {', '.join(gates)}"
-    if fine[0] and not fine.all():
+            yield f"It would be right if the rows of the gates came as {theirs}; they come as {', '.join(gates)}."
+    if fine[0]:
         yield f"h is right at t = 0 and wrong from t = {int(np.argmin(fine))} on: how is the state carried on?"
     zero = {name: (params | {name: 0 * p}, x, state) for name, p in params.items()}
     zero |= {"x": (params, 0 * x, state), "h0": (params, x, (0 * state[0], *state[1:]))}
-    if cell == "lstm":
-        zero["c0"] = (params, x, (state[0], 0 * state[1]))
+    zero |= {"c0": (params, x, (state[0], 0 * state[1]))} if cell == "lstm" else {}
+    inner = wrong_inside(cell, forward(params, x, state)[2], run(params, x, state)[2])
     cures = [name for name, problem in zero.items() if right(*problem)[0]]
     if cures:
-        yield f"The first step is right when {' or '.join(cures)} is zero: look at where that comes in"
-    if not fine[0]:
-        yield "h is wrong from the first step on"
+        yield f"The first step is right when {' or '.join(cures)} is zero: look at where that comes in. {inner}".strip()
+    if inner:
+        yield inner
+    bare = {name: p * (name == "Wxh") for name, p in params.items()}
+    if not right(bare, x, tuple(0 * s for s in state))[0]:
+        yield "h is wrong from the first step on, even where all but Wxh and x is zero."
+    yield "h is wrong from the first step on, but right where all but Wxh and x is zero."
+
+
+def wrong_inside(cell: str, cache: tuple, expected: tuple) -> str:
+    """Which of the gates that a function put into its cache are wrong at t = 0, and the cell state."""
+    names = {"rnn": (), "gru": (*"rzn", "u"), "lstm": (*"ifog", "c")}[cell]
+    if not names or len(cache) != len(expected) or np.shape(cache[-1]) != expected[-1].shape:
+        return ""
+    inside = []
+    for given in (cache, expected):
+        gates = np.split(np.asarray(given[3 if cell == "gru" else 4])[0], len(GATES[cell]))
+        inside.append([*gates, np.asarray(given[4])[0] if cell == "gru" else np.asarray(given[3])[1]])
+    wrong = [name for name, a, b in zip(names, *inside, strict=True) if not near(a, b)]
+    fine = [name for name in names if name not in wrong]
+    if not wrong:
+        return f"In the cache {', '.join(fine)} are right at t = 0: look at the line that makes h of them."
+    return f"In the cache {listed(tuple(wrong))} at t = 0{', ' + ', '.join(fine) + ' right' if fine else ''}."
+
+
+# --- the loss ---------------------------------------------------------------------------------------
 
 
 def softmax_clue(function: Function) -> str:
-    """Whether one token alone is right."""
-    rng = np.random.default_rng(0)
-    logits, targets = rng.normal(0, 2, (4, 3)), np.array([2, 0, 3])
+    """Whether single tokens are right, and for which targets."""
+    logits = np.random.default_rng(0).normal(0, 2, (4, 3))
 
-    def wrong(count: int) -> Wrong:
-        pairs = zip(
-            function(logits[:, :count], targets[:count]),
-            model_answer.softmax_cross_entropy(logits[:, :count], targets[:count]),
-            strict=True,
-        )
+    def wrong(logits: Array, targets: Array) -> Wrong:
+        pairs = zip(function(logits, targets), model_answer.softmax_cross_entropy(logits, targets), strict=True)
         return tuple(n for n, (a, b) in zip(("loss", "dlogits"), pairs, strict=True) if not near(a, np.asarray(b)))
 
-    one, three = wrong(1), wrong(3)
-    if not one and three:
-        return f"With one token all is right, with three {listed(three)}: look at the mean over the tokens"
-    return f"With one token already {listed(one)}" if one else ""
+    single = {target: wrong(logits[:, :1], np.array([target])) for target in range(4)}
+    bad = [target for target, parts in single.items() if parts]
+    if len(bad) == 4:
+        return f"With one token already {listed(single[0])}."
+    if bad:
+        classes = ", ".join(map(str, bad))
+        return f"With one token {listed(single[bad[0]])} where the target is {classes}, else all is right."
+    if three := wrong(logits, np.array([2, 0, 3])):
+        return f"With one token all is right, with three {listed(three)}: look at how the tokens are put together."
+    return ""

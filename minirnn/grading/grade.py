@@ -14,6 +14,8 @@ from minirnn.grading.clues import clue
 from minirnn.grading.diagnosis import TARGETS, diagnose
 from minirnn.grading.student import Function, Here, Student, StudentError
 
+UNUSABLE = "not judged: the file cannot be used, as said at the first function"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -52,16 +54,16 @@ def examine(exercise: Exercise, student: Student | Here) -> list[Result]:
         again = judge(exercise, student)
     finally:
         student.instead = {}
-    note = f"It calls {' and '.join(wrong)}, which must be mended: here it is judged with a right one in its place."
-    if any(result.sentence == other.sentence for result, other in zip(results, again, strict=True) if result.sentence):
+    if sum(result.score for result in again) <= sum(result.score for result in results):
         return results
+    note = f"It calls {' and '.join(wrong)}, which must be mended: here it is judged with a right one in its place."
     return [replace(result, diagnosis=f"{note} {result.diagnosis}".strip()) for result in again]
 
 
 def judge(exercise: Exercise, student: Student | Here) -> list[Result]:
     """Grade one function as it is."""
     function, found, diagnosis = getattr(student, exercise.name), {}, ""
-    rest, traceback = "not judged, because of what else is wrong", ""
+    rest, traceback, judged = "not judged, because of what else is wrong", "", True
 
     def place(sentence: str) -> str:
         return sentence if sentence.startswith(student.path.name) else f"{student.where(exercise.name)}: {sentence}"
@@ -70,11 +72,11 @@ def judge(exercise: Exercise, student: Student | Here) -> list[Result]:
         for name, sentence in exercise.examine(function):
             found[name] = sentence and place(sentence)
     except ComplaintError as error:
-        rest = str(error)
+        rest, judged = str(error), False
     except StudentError as error:
-        rest, traceback = str(error), error.details
+        rest, traceback, judged = str(error), error.details, error.kind not in ("", "NotImplementedError")
     sentences = [found[name] if name in found else place(rest) for name in exercise.points]
-    if any(sentences) and exercise.name not in student.stopped:
+    if judged and any(sentences) and exercise.name not in student.stopped:
         diagnosis = explanation(exercise.name, function, sentences)
     return [
         Result(exercise.name, name, points, sentence, sentence and diagnosis, sentence and traceback)
@@ -92,7 +94,7 @@ def explanation(name: str, function: Function, sentences: list[str]) -> str:
     if not known or not unexplained:
         return ""
     if hint := clue(name, function):
-        return f"{hint}."
+        return hint
     if all(re.search(r"expected \S+$|not judged", sentence) for sentence in sentences if sentence):
         return "Which mistake it is is unknown: none in the catalogue gives the same numbers."
     return ""
@@ -122,16 +124,19 @@ def grade(path: str | Path, timeout: float = 60.0, part: int | None = None) -> t
     if student.left_behind:
         remarks.append(f"{student.path.name} left {student.left_behind} process(es) behind; they were ended")
     if student.imports or student.ours:
-        own = f" ({', '.join(student.ours)})" if student.ours else ""
-        remarks.append(f"{student.path.name} imports minirnn{own}, where the solution is: look at it yourself")
+        remarks.append(f"{student.path.name} imports minirnn, where the solution is: look at it yourself")
+    asked = [exercise.name for exercise in exercises(part)]
+    if own := [name for name in asked if name in student.ours]:
+        which = "all its functions" if own == asked else ", ".join(own)
+        remarks.append(f"minirnn's own code: {which}")
     return results, "\n".join(remarks)
 
 
 def report(results: list[Result], remark: str = "", traceback: bool = False) -> str:
     """The text for a person: a line for each function, and below it what is wrong."""
     total = f"{'total':24} {sum(r.score for r in results):3} of {sum(r.points for r in results):3}"
-    if results[0].sentence and len({r.sentence for r in results}) == 1:
-        return f"{results[0].sentence}\n{total}"  # it is the file
+    if results[-1].sentence == UNUSABLE:
+        return f"{results[0].sentence}\n{total}"
     lines = []
     for function in dict.fromkeys(result.function for result in results):
         own = [result for result in results if result.function == function]
@@ -175,8 +180,9 @@ def write_gradescope(path: Path, results: list[Result], seconds: float, remark: 
 
 
 def nothing(part: int | None, sentence: str) -> list[Result]:
-    """All properties at zero points, for the same reason."""
-    return [Result(e.name, name, points, sentence) for e in exercises(part) for name, points in e.points.items()]
+    """All properties at zero points, for one reason, which is told once."""
+    worth = [(e.name, name, points) for e in exercises(part) for name, points in e.points.items()]
+    return [Result(*one, UNUSABLE if number else sentence) for number, one in enumerate(worth)]
 
 
 def run(path: str, gradescope: str | None, timeout: float, part: int | None, traceback: bool) -> int:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,6 +36,10 @@ class StudentError(Exception):
     def __init__(self, sentence: str, kind: str = "", details: str = ""):
         super().__init__(sentence)
         self.kind, self.details = kind, details
+
+
+class ProcessError(StudentError):
+    """The process is gone."""
 
 
 class Foreign:
@@ -113,6 +117,7 @@ class Student:
         self.left: dict[str, float] = {}  # seconds that each function has left
         self.requests = 0
         self.asked = ""  # the function that is being asked
+        self.served = ""  # the last function that answered
         self.lines: dict[str, int] = {}  # where each function of the file begins
         self.ours: list[str] = []  # its functions whose code is minirnn's
         self.uses: dict[str, list[str]] = {}  # for each of its functions the others that it calls
@@ -169,7 +174,15 @@ class Student:
         if self.asked not in ("", name):
             self.send((0, ""))  # the function asked before is done with
         self.asked = name
-        answer, results, things = self.exchange((name, calls, self.instead), name)
+        try:
+            answer, results, things = self.exchange((name, calls, self.instead), name)
+        except ProcessError:
+            if self.served in ("", name):
+                raise
+            del self.stopped[name]  # the function before may have left a process that could not go on
+            self.start()
+            answer, results, things = self.exchange((name, calls, self.instead), name)
+        self.served = name
         return taken(results, things[: answer["given"]], answer["replaced"], calls, self.where(name))
 
     def start(self) -> None:
@@ -244,35 +257,49 @@ class Student:
             sentence = f"{where}: its process gave an answer that cannot be read"
         self.stopped[name] = sentence
         self.stop()
-        raise StudentError(sentence)
+        raise ProcessError(sentence) if "ended its process" in sentence else StudentError(sentence)
 
     def stop(self) -> None:
         """Stop the process, and whatever it started."""
         if self.process is None:
             return
+        known = self.relatives()
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             assert self.process.stdin is not None
             self.process.stdin.close()  # it ends by itself, unless it is busy
             self.process.wait(timeout=0.2)
-            self.left_behind += len(list(self.relatives()))
+            self.left_behind += len(self.relatives(known))
         with contextlib.suppress(OSError):
             if hasattr(os, "killpg"):
                 os.killpg(self.process.pid, signal.SIGKILL)
             else:
                 self.process.kill()
-        for process in self.relatives():  # those that left the group
+        for process, _ in self.relatives(known):  # those that left the group
             with contextlib.suppress(OSError):
                 os.kill(process, signal.SIGKILL)
         self.process.wait()
         self.process = None  # the threads close their pipes when they end
         self.folder.cleanup()
 
-    def relatives(self) -> Iterator[int]:
-        """The processes that descend from ours, known by a word in their environment, where the system tells."""
-        for environment in Path("/proc").glob("[0-9]*/environ"):
+    def relatives(self, known: Iterable[tuple[int, str]] = ()) -> set[tuple[int, str]]:
+        """The living processes that descend from ours, or have its word in their environment, or are known already.
+
+        Each with the moment it began, since numbers are used again. Where the system does not tell, there are none.
+        """
+        assert self.process is not None
+        parents, begun, found = {}, {}, set()
+        for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if self.token.encode() in environment.read_bytes():
-                    yield int(environment.parent.name)
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                if fields[0] != "Z":
+                    parents[int(folder.name)], begun[int(folder.name)] = int(fields[1]), fields[19]
+                    if self.token.encode() in (folder / "environ").read_bytes():
+                        found.add(int(folder.name))
+        below = {self.process.pid}
+        while more := {process for process, parent in parents.items() if parent in below} - below:
+            below |= more
+        found |= below - {self.process.pid} | {process for process, start in known if begun.get(process) == start}
+        return {(process, begun[process]) for process in found}
 
     def collect(self, process: "subprocess.Popen[bytes]", frames: "queue.Queue[tuple[bytes, bytes] | None]") -> None:
         """Put each answer of the process into the queue, and None at its end."""

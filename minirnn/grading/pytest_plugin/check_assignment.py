@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from minirnn.grading.assignment import EXERCISES, exercises
-from minirnn.grading.grade import Result, examine
+from minirnn.grading.grade import UNUSABLE, Result, examine
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -26,6 +26,8 @@ def results(student: Any) -> dict[str, list[Result]]:
 
 def test(function: str, name: str, student: Any, results: dict[str, list[Result]], pytestconfig: pytest.Config) -> None:
     """The property holds; if not, a short message, with -v the student's traceback too."""
+    if student.stopped.get("") and results:
+        pytest.fail(UNUSABLE, pytrace=False)  # the first test has told why
     if function not in results:
         results[function] = examine(EXERCISES[function], student)
     result = next(result for result in results[function] if result.aspect == name)
