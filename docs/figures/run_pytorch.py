@@ -24,7 +24,8 @@ class Model(torch.nn.Module):
 
     def __init__(self, cell, V):
         super().__init__()
-        self.rnn = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[cell](V, H)
+        layer = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[cell]
+        self.rnn = layer(V, H)
         self.linear = torch.nn.Linear(H, V)
 
     def forward(self, ids, state):
