@@ -1,6 +1,6 @@
 """How far back does a gradient reach after training? Writes reach.json.
 
-python docs/figures/run_reach.py        three cells, five seeds, 2,000 steps each: about four minutes on one core
+python docs/figures/run_reach.py        three cells, five seeds, 2,000 steps each: about three minutes on one core
 """
 
 import json
