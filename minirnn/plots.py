@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-from minirnn.checks import Params
+from minirnn import ops
+from minirnn.checks import Array, ModelState, Params
 from minirnn.derivatives import (
     LossFunction,
     check_float64,
@@ -18,6 +16,10 @@ from minirnn.derivatives import (
     loss_along,
 )
 from minirnn.evidence import distrust_of_complex_step
+from minirnn.model import CELLS, LanguageModel, stack_forward
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def plot_losses(
@@ -137,4 +139,57 @@ def plot_units(units: np.ndarray, tokens: Sequence[str], axes: "Axes | None" = N
     axes.set(xlabel="after reading", ylabel="unit")
     axes.grid(False)
     axes.figure.colorbar(image, ax=axes, label="activation")
+    return axes
+
+
+def gradient_reach(model: LanguageModel, x: Array, y: Array, state: ModelState) -> Array:
+    """How much of the gradient of one prediction is left, step by step, on its way back.
+
+    Parameters
+    ----------
+    model : LanguageModel
+    x, y : int array (T, B)
+        Token ids; of the predictions only those of the last step, ``y[-1]``, are scored.
+    state : tuple
+        Before the first step: one cell state per layer, as in :meth:`LanguageModel.loss`.
+
+    Returns
+    -------
+    array (T,)
+        Entry k: norm of the gradient with respect to the state k steps before the last, all layers together (of an
+        LSTM both h and c); the mean over the B sequences.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or an id is outside the vocabulary.
+    """
+    config, steps = model.config, []
+    for t in range(len(x)):
+        h, state, (_, _, layers) = stack_forward(config, model.params, x[t : t + 1], state, None)
+        steps.append([cache for cache, _ in layers])
+    Why = model.params["embedding" if config.tie_weights else "Why"]
+    logits, linear_cache = ops.linear_forward(ops.to_bag(h), Why, model.params["by"])
+    _, loss_cache = ops.cross_entropy_forward(logits, y[-1], np.ones(x.shape[1]))
+    dbag, _, _ = ops.linear_backward(ops.cross_entropy_backward(loss_cache), linear_cache)
+
+    norms: list[Array] = [np.linalg.norm(dbag, axis=0)]
+    dstates: list = [None] * config.layers
+    for caches in reversed(steps[1:]):
+        dh = ops.from_bag(dbag, 1) if len(norms) == 1 else np.zeros_like(h)  # only the last step was an output
+        for layer in reversed(range(config.layers)):
+            dh, dstates[layer], _ = CELLS[config.cell].backward(dh, caches[layer], dstates[layer])
+        norms.append(np.sqrt(sum((d**2).sum(axis=0) for dstate in dstates for d in dstate)))
+    return np.array(norms).mean(axis=1)
+
+
+def plot_gradient_reach(reaches: Mapping[str, Array], axes: "Axes | None" = None) -> "Axes":
+    """Draw what :func:`gradient_reach` gave for several models, each relative to where it started."""
+    from matplotlib.figure import Figure
+
+    axes = axes or Figure(figsize=(7, 4), layout="constrained").subplots()
+    for name, reach in reaches.items():
+        axes.semilogy(np.arange(len(reach)), reach / reach[0], label=name)
+    axes.set(xlabel="steps back", ylabel="gradient that is left")
+    axes.legend()
     return axes

@@ -2,6 +2,10 @@ import os
 import sys
 from pathlib import Path
 
+# Two threads of BLAS that wait for each other beside busy neighbours are many times slower than one, and the matrices
+# of the tests are small. It has to be said before NumPy is loaded, and holds for the processes that tests start, too.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from hypothesis import settings

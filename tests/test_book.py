@@ -21,7 +21,11 @@ import make
 CHAPTERS = {
     "docs/01-prediction.md": (8, 2, 1),
     "docs/02-memory.md": (12, 3, 1),
+    "docs/04-experiment.md": (2, 0, 1),
     "docs/05-training.md": (11, 4, 2),
+    "docs/06-how-far-back.md": (8, 1, 2),
+    "docs/07-gates.md": (10, 3, 3),
+    "docs/10-pytorch.md": (4, 2, 1),
 }
 PASSAGE = re.compile(r"^```py\n# (\S+\.py)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PICTURE = re.compile(r"!\[([^\]]*)\]\(figures/([^)]+)\)")

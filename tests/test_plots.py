@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from minirnn.plots import plot_confusion, plot_losses, plot_units
+import minirnn
+from minirnn.derivatives import complex_step_gradient
+from minirnn.plots import gradient_reach, plot_confusion, plot_gradient_reach, plot_losses, plot_units
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -49,3 +51,35 @@ def test_units_are_rows_and_tokens_columns():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "␣", "b", "↵"]
     below = Figure().subplots()
     assert plot_units(units, list("a b\n"), below) is below
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_the_reach_of_a_gradient_is_the_norm_of_the_derivative_by_each_state(cell):
+    rng, T, B = np.random.default_rng(0), 5, 3
+    model = minirnn.LanguageModel.init(minirnn.ModelConfig(cell, 5, 4, layers=2, embedding_size=3), rng, np.float64)
+    x, y = rng.integers(0, 5, (2, T, B))
+    start = tuple(tuple(rng.normal(size=s.shape) for s in layer) for layer in model.zero_state(B))
+    reach = gradient_reach(model, x, y, start)
+    assert len(reach) == T
+    for k in range(1, T):
+        _, state = model.logits(x[: T - k], start)
+
+        def last_loss(p, k=k):
+            logits, _ = model.astype(np.complex128).logits(x[T - k :], tuple(pairs(p)))
+            return (np.log(np.exp(logits[-1]).sum(axis=0)) - logits[-1][y[-1], np.arange(B)]).sum()
+
+        def pairs(p, state=state):
+            return (tuple(p[f"{i}/{j}"] for j in range(len(layer))) for i, layer in enumerate(state))
+
+        flat = {f"{i}/{j}": s for i, layer in enumerate(state) for j, s in enumerate(layer)}
+        slopes = complex_step_gradient(last_loss, flat)
+        expected = np.sqrt(sum((slope**2).sum(axis=0) for slope in slopes.values())).mean()
+        np.testing.assert_allclose(reach[k], expected, rtol=1e-12)
+
+
+def test_reaches_are_drawn_relative_to_their_beginning():
+    axes = plot_gradient_reach({"tanh": np.array([2.0, 1.0, 0.5]), "LSTM": np.array([4.0, 4.0, 2.0])})
+    assert [line.get_ydata().tolist() for line in axes.lines] == [[1, 0.5, 0.25], [1, 1, 0.5]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["tanh", "LSTM"]
+    assert axes.get_yscale() == "log"
+    assert plot_gradient_reach({}, axes) is axes
