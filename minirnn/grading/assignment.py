@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+import minirnn.grading.answer as model_answer
 from minirnn.checks import Array, Params
 from minirnn.gradcheck import GradientReport, check_layer, leaves, same
-from minirnn.grading import answer as model_answer
 from minirnn.grading.diagnosis import draw_cell, draw_sizes, draw_softmax, draw_step
 from minirnn.grading.student import Foreign, Function, StudentError
 

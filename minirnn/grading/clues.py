@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+import minirnn.grading.answer as model_answer
 from minirnn.checks import Array
-from minirnn.grading import answer as model_answer
 from minirnn.grading.diagnosis import draw_sizes
 from minirnn.grading.student import Function, StudentError
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
+import minirnn.grading.answer as model_answer
 from minirnn import ops
 from minirnn.checks import Array, Params, State
 from minirnn.gradcheck import leaves, same
-from minirnn.grading import answer as model_answer
 from minirnn.grading.catalogue import MISTAKES, Mistake
 from minirnn.model import CELLS, LanguageModel, ModelConfig
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from minirnn.grading import answer as model_answer
+import minirnn.grading.answer as model_answer
 from minirnn.grading.assignment import EXERCISES, ComplaintError, Exercise, exercises
 from minirnn.grading.clues import clue
 from minirnn.grading.diagnosis import TARGETS, diagnose

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from minirnn.grading import worker
+import minirnn.grading.worker as worker
 
 SHARES = 14  # of the time: one for each function of the assignment, and one for loading the file
 
