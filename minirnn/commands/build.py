@@ -70,7 +70,7 @@ def make_schedule(settings: Settings, total: int, epoch: int) -> Callable[[int],
         "exponential": lambda step: exponential_decay(step, total, 0.01),
         "epochs": lambda step: epoch_decay(step, epoch, settings.constant_epochs, settings.epoch_decay),
     }[settings.schedule]
-    warmup = min(settings.warmup, total // 2)
+    warmup = min(settings.warmup, total // 6)  # of a short run a sixth
     return (lambda step: min(1, (step + 1) / warmup) * falling(step)) if warmup else falling
 
 
