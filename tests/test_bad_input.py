@@ -225,6 +225,31 @@ def test_a_pipe_is_no_text(capsys, tmp_path):
         assert "is no file; a text is read twice" in sentence
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_score_and_doctor_read_no_pipe_and_no_device(capsys, run):
+    os.mkfifo(run.parent / "pipe")
+    for text in (run.parent / "pipe", "/dev/zero"):
+        for command in (["score", run, text], ["doctor", text]):
+            assert "is no file; a text is read twice" in ends_in_a_sentence(capsys, run, *command)
+
+
+def test_the_file_that_is_missing_is_named(capsys, tmp_path):
+    (tmp_path / "there").write_text(TEXT)
+    (tmp_path / "loop").symlink_to("loop")
+    for name, why in (("nope", "No such file"), ("-", "No such file"), ("loop", "Too many levels of symbolic links")):
+        texts = [tmp_path / "there", tmp_path / name if name != "-" else name]
+        sentence = ends_in_a_sentence(capsys, tmp_path, "train", *texts, "--out", tmp_path / "run", *SMALL)
+        assert sentence.startswith(f"minirnn: cannot use {texts[1]}: {why}")
+
+
+def test_utf16_with_a_mark_is_called_so(capsys, tmp_path):
+    for name, encoding in (("little", "utf-16"), ("big", "utf-16-be")):
+        mark = "\ufeff" if name == "big" else ""
+        (tmp_path / name).write_bytes((mark + "hello ").encode(encoding) * 500)
+        sentence = ends_in_a_sentence(capsys, tmp_path, "train", tmp_path / name, "--out", tmp_path / "run", *SMALL)
+        assert "is not utf-8 text" in sentence and "it may be utf-16; name the encoding with --encoding" in sentence
+
+
 def test_a_huge_line_is_no_text_of_words_but_one_of_characters(capsys, tmp_path):
     text = tmp_path / "book.txt"
     text.write_text("abcdefgh" * 300_000)
@@ -268,6 +293,18 @@ OPTIONS = [
     (["--out", "NEW", "--encoding", "klingon"], "unknown encoding 'klingon'"),
     (["--out", "NEW", "--level", "words", "--max-vocab", "0"], "takes a whole number of at least 1"),
     (["--out", "NEW", "--hidden", "100000000"], "not enough memory"),
+    (["--out", "NEW", "--layers", "1000000000"], "not enough memory: training "),
+    (["--out", "NEW", "--hidden", "9" * 11], "hidden_size must be less than 2**31"),
+    (["--out", "NEW", "--epochs", "3"], "--steps and --epochs both say how long to train"),
+    (["--out", "NEW", "--valid", "0.0001"], "--valid 0.0001: evaluation needs at least 2 tokens"),
+    (["--out", "NEW", "--valid", "0.001"], "--valid 0.001: evaluation needs at least 2 tokens, one to read"),
+    (["--out", "NEW", "--constant-epochs", "3"], "--constant-epochs is for --schedule epochs"),
+    (["--out", "NEW", "--preset", "mine"], "--preset takes default, minute, karpathy, "),
+    (["--out", "NEW", "--init-from", "PARENT"], "holds no best.npz, last.npz or model.npz"),
+    (["--out", "NEW", "--frobnicate"], "there is no --frobnicate"),
+    (["--out", "NEW", "--data-path", "PARENT"], "both say what to train on"),
+    (["--out", "NEW", "--threads", "0"], "--threads takes a whole number of at least 1, got '0'"),
+    (["--out"], "--out expected one argument"),
     ([], "--out"),
 ]
 
@@ -364,7 +401,7 @@ for _ in range(int(sys.argv[2])):
         while True:
             next(trainer.steps(1))
             save_checkpoint(path, trainer, vocab)
-    time.sleep(random.uniform(0.5, 6) * seconds)
+    time.sleep(random.uniform(2, 12) * seconds)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     interrupted += os.path.exists(path + ".partial")

@@ -48,7 +48,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**options)
 
     def error(self, message: str) -> NoReturn:
-        message = message.removeprefix("argument ").replace(": takes ", " takes ", 1)
+        message = (
+            message.removeprefix("argument ").replace(": takes ", " takes ", 1).replace(": expected ", " expected ", 1)
+        )
         self.exit(2, f"{self.prog}: {message}; {self.prog} --help says more\n")
 
 
