@@ -1,5 +1,6 @@
 """What is wrong ends in one clear sentence and exit code 2, and nothing on the disk is lost."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -14,6 +15,7 @@ from conftest import TEXT
 
 from minirnn import load_model, save_model
 from minirnn.commands.cli import main
+from minirnn.commands.settings import Settings, option
 from minirnn.files.checkpoint import load_checkpoint
 
 SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-length", "10", "--report-every", "10", "--steps", "20"]
@@ -318,6 +320,42 @@ def test_options_that_cannot_be(capsys, run, options, expected):
     assert expected.replace("TEXT", str(text)) in ends_in_a_sentence(
         capsys, run.parent, "train", text, *SMALL, *options
     )
+
+
+ODD_VALUES = ("", " ", "x", "-3", "nan", "1e999", "[]", "None", "1,5", "\N{SUPERSCRIPT TWO}", "9" * 5000, "--")
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Settings) if field.name != "tie_weights"])
+def test_every_option_refuses_odd_values_in_one_sentence(capsys, tmp_path, name):
+    (tmp_path / "text.txt").write_text(TEXT)
+    for value in ODD_VALUES:
+        arguments = ["train", tmp_path / "text.txt", "--out", tmp_path / "run", option(name), value]
+        sentence = ends_in_a_sentence(capsys, tmp_path, *arguments)
+        assert option(name) in sentence or (name == "encoding" and "unknown encoding" in sentence), value
+
+
+def odd_texts():
+    """Bytes that are no text in UTF-8, or too little of one."""
+    whole, rng = "Grüße, 言葉, λόγος. ".encode() * 200, np.random.default_rng(0)
+    yield from (
+        whole + tail for tail in (b"\xff", b"\xc3", b"\xe8\xa8", b"\xed\xa0\x80", b"\xf8\x88", b"\xc0\x80", b"\0")
+    )
+    yield from (whole.decode().encode(name) for name in ("utf-16", "utf-16-le", "utf-16-be", "utf-32"))
+    yield from (b"", b"\xef\xbb\xbf", b"a", b"\n", b"\r\n", b"\xef\xbb\xbfa", b"ab" * 20, b"\0" * 9000)
+    yield from (rng.bytes(int(n)) for n in rng.integers(50, 5000, 25))
+    for position in rng.integers(0, len(whole), 25):
+        yield whole[:position] + b"\xfe" + whole[position:]
+
+
+def test_odd_texts_are_refused_in_one_sentence(capsys, tmp_path):
+    texts = list(odd_texts())
+    assert len(texts) >= 60
+    for data in texts:
+        (tmp_path / "text.txt").write_bytes(data)
+        sentence = ends_in_a_sentence(
+            capsys, tmp_path, "train", tmp_path / "text.txt", "--out", tmp_path / "run", *SMALL
+        )
+        assert "text.txt" in sentence or "too few to train on" in sentence, data[:50]
 
 
 def test_resuming_takes_no_texts_and_no_new_model(capsys, run):

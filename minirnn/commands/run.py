@@ -140,6 +140,7 @@ class Run:
             for stream in (1, 2) if error.errno == errno.EIO else (1,):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
             print(f"{self.folder}: nobody reads the output any more: stopped; --resume goes on", file=sys.stderr)
+            self.draw()
             raise SystemExit(130) from None
         self.draw()
 
