@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -522,8 +523,7 @@ def started_anew(monkeypatch):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.setattr(os, "execv", lambda path, arguments: calls.append((path, os.environ["OPENBLAS_NUM_THREADS"])))
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(os, "getloadavg", lambda: (3.2, 1.0, 1.0))
+    monkeypatch.setattr(build, "idle_processors", lambda: 5)
     return calls
 
 
@@ -531,16 +531,42 @@ LARGE = Settings(hidden_size=512, layers=3)
 
 
 @pytest.mark.parametrize(
-    ("settings", "wish", "threads"),
-    [(Settings(), None, "1"), (Settings(), 3, "3"), (LARGE, None, "5"), (LARGE, 2, "2")],
-)
-def test_threads_are_chosen_before_numpy_is_loaded(started_anew, settings, wish, threads, capsys):
-    build.choose_threads(settings, wish, as_program=True)
-    assert started_anew == [(sys.executable, threads)]
-    build.choose_threads(settings, wish, as_program=True)  # the new program
+    ("settings", "idle", "wish", "began", "threads"),
+    [
+        (Settings(), 5, None, None, 2), (Settings(), 1, None, None, 1), (Settings(), 0, None, None, 1),
+        (Settings(), 5, 3, None, 3), (LARGE, 5, None, None, 5), (LARGE, 0, None, None, 1), (LARGE, 5, 2, 7, 2),
+        (LARGE, 5, None, 7, 7),
+    ],
+)  # fmt: skip
+def test_threads_are_chosen_before_numpy_is_loaded(
+    started_anew, monkeypatch, settings, idle, wish, began, threads, capsys
+):
+    monkeypatch.setattr(build, "idle_processors", lambda: idle)
+    build.choose_threads(settings, wish, True, began)
+    assert started_anew == [(sys.executable, str(threads))]
+    build.choose_threads(settings, wish, True, began)  # the new program
     assert len(started_anew) == 1
     out = capsys.readouterr().out
     assert f"threads: {threads}, " in out and out.endswith("; --threads N changes it\n")
+
+
+def test_idle_processors_are_those_that_have_nothing_to_do(monkeypatch):
+    times = iter([[10, 0, 5, 100, 0, 0, 0, 0], [20, 5, 10, 115, 5, 0, 0, 0]])  # 20 of 40 ticks
+    monkeypatch.setattr(build, "processor_times", lambda: next(times))
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert build.idle_processors() == 4
+    monkeypatch.setattr(build, "processor_times", lambda: [1])
+    monkeypatch.setattr(os, "getloadavg", lambda: (3.2, 1.0, 1.0))
+    assert build.idle_processors() == 5
+
+
+def test_a_run_goes_on_with_the_threads_it_began_with(tmp_path, text_file, monkeypatch, started_anew, capsys):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    assert train(tmp_path / "run", *SMALL, "--steps", 5, text=text_file) == 0
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    monkeypatch.setattr(sys, "argv", ["minirnn", "train", "--resume", "--out", str(tmp_path / "run")])
+    assert main() == 0
+    assert started_anew == [(sys.executable, "2")]
 
 
 def test_what_the_user_has_set_wins(started_anew, monkeypatch, capsys):
@@ -554,13 +580,16 @@ def test_a_library_is_not_started_anew(started_anew):
     assert not started_anew
 
 
-def test_the_command_and_the_example_choose_one_thread(tmp_path, text_file):
+def test_the_command_and_the_example_choose_threads(tmp_path, text_file):
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     arguments = [text_file, "--steps", "2", "--batch-size", "4", "--out", tmp_path / "a"]
     example = [ROOT / "examples/char_shakespeare.py", "--steps", "1", "--text", text_file, "--out", tmp_path / "b"]
-    for command in (["-m", "minirnn", "train", *arguments], [*example, "--threads", "2"]):
+    for command, said in (
+        (["-m", "minirnn", "train", *arguments], r"[12], \d+ proc"),
+        ([*example, "--threads", "2"], "2, as --"),
+    ):
         done = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment)
-        assert done.returncode == 0 and done.stdout.startswith(f"threads: {2 if '--threads' in command else 1}, ")
+        assert done.returncode == 0 and re.match(f"threads: {said}", done.stdout)
 
 
 def test_control_c_during_imports_is_no_mistake(monkeypatch, capsys):
