@@ -20,8 +20,9 @@ from support import find_text
 import minirnn
 from minirnn.checks import check_diverged
 from minirnn.classifier import pad
+from minirnn.commands.build import choose_threads
 from minirnn.commands.cli import PATH, Parser, guarded
-from minirnn.commands.settings import POSITIVE, SHARE, one_of, whole
+from minirnn.commands.settings import POSITIVE, SHARE, Settings, one_of, whole
 from minirnn.files.checkpoint import writing
 from minirnn.optim import global_norm
 from minirnn.plots import plot_confusion
@@ -83,6 +84,7 @@ def choose_speakers(counts: Counter, names: list[str] | None, most: int) -> list
 
 def train(args: argparse.Namespace) -> int:
     """Train a classifier, and show on unseen speeches whom it recognizes; returns the exit code."""
+    choose_threads(Settings(hidden_size=args.hidden_size, layers=args.layers), args.threads, args.as_program)
     path, why = find_text(args.text, args.offline)
     print(why)
     speeches = find_speeches(minirnn.read_text(path, args.encoding))
@@ -169,6 +171,8 @@ def main(argv: list[str] | None = None) -> int:
     add("--epochs", "N", whole(1), 30, "passes through the speeches")
     add("--batch-size", "B", whole(1), 32, "speeches in a batch")
     add("--seed", "N", whole(0), 1, "the same seed gives the same run")
+    add("--threads", "N", whole(1), None, "of BLAS; OPENBLAS_NUM_THREADS, if it is set, wins")
+    parser.set_defaults(as_program=argv is None)
     args = parser.parse_args(argv)
     return guarded(Path(sys.argv[0]).name, lambda: train(args))
 

@@ -1,5 +1,6 @@
 """What is wrong ends in one clear sentence and exit code 2, and nothing on the disk is lost."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -14,6 +15,7 @@ from conftest import TEXT
 
 from minirnn import load_model, save_model
 from minirnn.commands.cli import main
+from minirnn.commands.settings import Settings, option
 from minirnn.files.checkpoint import load_checkpoint
 
 SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-length", "10", "--report-every", "10", "--steps", "20"]
@@ -225,6 +227,31 @@ def test_a_pipe_is_no_text(capsys, tmp_path):
         assert "is no file; a text is read twice" in sentence
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_score_and_doctor_read_no_pipe_and_no_device(capsys, run):
+    os.mkfifo(run.parent / "pipe")
+    for text in (run.parent / "pipe", "/dev/zero"):
+        for command in (["score", run, text], ["doctor", text]):
+            assert "is no file; a text is read twice" in ends_in_a_sentence(capsys, run, *command)
+
+
+def test_the_file_that_is_missing_is_named(capsys, tmp_path):
+    (tmp_path / "there").write_text(TEXT)
+    (tmp_path / "loop").symlink_to("loop")
+    for name, why in (("nope", "No such file"), ("-", "No such file"), ("loop", "Too many levels of symbolic links")):
+        texts = [tmp_path / "there", tmp_path / name if name != "-" else name]
+        sentence = ends_in_a_sentence(capsys, tmp_path, "train", *texts, "--out", tmp_path / "run", *SMALL)
+        assert sentence.startswith(f"minirnn: cannot use {texts[1]}: {why}")
+
+
+def test_utf16_with_a_mark_is_called_so(capsys, tmp_path):
+    for name, encoding in (("little", "utf-16"), ("big", "utf-16-be")):
+        mark = "\ufeff" if name == "big" else ""
+        (tmp_path / name).write_bytes((mark + "hello ").encode(encoding) * 500)
+        sentence = ends_in_a_sentence(capsys, tmp_path, "train", tmp_path / name, "--out", tmp_path / "run", *SMALL)
+        assert "is not utf-8 text" in sentence and "it may be utf-16; name the encoding with --encoding" in sentence
+
+
 def test_a_huge_line_is_no_text_of_words_but_one_of_characters(capsys, tmp_path):
     text = tmp_path / "book.txt"
     text.write_text("abcdefgh" * 300_000)
@@ -268,6 +295,18 @@ OPTIONS = [
     (["--out", "NEW", "--encoding", "klingon"], "unknown encoding 'klingon'"),
     (["--out", "NEW", "--level", "words", "--max-vocab", "0"], "takes a whole number of at least 1"),
     (["--out", "NEW", "--hidden", "100000000"], "not enough memory"),
+    (["--out", "NEW", "--layers", "1000000000"], "not enough memory: training "),
+    (["--out", "NEW", "--hidden", "9" * 11], "hidden_size must be less than 2**31"),
+    (["--out", "NEW", "--epochs", "3"], "--steps and --epochs both say how long to train"),
+    (["--out", "NEW", "--valid", "0.0001"], "--valid 0.0001: evaluation needs at least 2 tokens"),
+    (["--out", "NEW", "--valid", "0.001"], "--valid 0.001: evaluation needs at least 2 tokens, one to read"),
+    (["--out", "NEW", "--constant-epochs", "3"], "--constant-epochs is for --schedule epochs"),
+    (["--out", "NEW", "--preset", "mine"], "--preset takes default, minute, karpathy, "),
+    (["--out", "NEW", "--init-from", "PARENT"], "holds no best.npz, last.npz or model.npz"),
+    (["--out", "NEW", "--frobnicate"], "there is no --frobnicate"),
+    (["--out", "NEW", "--data-path", "PARENT"], "both say what to train on"),
+    (["--out", "NEW", "--threads", "0"], "--threads takes a whole number of at least 1, got '0'"),
+    (["--out"], "--out expected one argument"),
     ([], "--out"),
 ]
 
@@ -281,6 +320,42 @@ def test_options_that_cannot_be(capsys, run, options, expected):
     assert expected.replace("TEXT", str(text)) in ends_in_a_sentence(
         capsys, run.parent, "train", text, *SMALL, *options
     )
+
+
+ODD_VALUES = ("", " ", "x", "-3", "nan", "1e999", "[]", "None", "1,5", "\N{SUPERSCRIPT TWO}", "9" * 5000, "--")
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Settings) if field.name != "tie_weights"])
+def test_every_option_refuses_odd_values_in_one_sentence(capsys, tmp_path, name):
+    (tmp_path / "text.txt").write_text(TEXT)
+    for value in ODD_VALUES:
+        arguments = ["train", tmp_path / "text.txt", "--out", tmp_path / "run", option(name), value]
+        sentence = ends_in_a_sentence(capsys, tmp_path, *arguments)
+        assert option(name) in sentence or (name == "encoding" and "unknown encoding" in sentence), value
+
+
+def odd_texts():
+    """Bytes that are no text in UTF-8, or too little of one."""
+    whole, rng = "Grüße, 言葉, λόγος. ".encode() * 200, np.random.default_rng(0)
+    yield from (
+        whole + tail for tail in (b"\xff", b"\xc3", b"\xe8\xa8", b"\xed\xa0\x80", b"\xf8\x88", b"\xc0\x80", b"\0")
+    )
+    yield from (whole.decode().encode(name) for name in ("utf-16", "utf-16-le", "utf-16-be", "utf-32"))
+    yield from (b"", b"\xef\xbb\xbf", b"a", b"\n", b"\r\n", b"\xef\xbb\xbfa", b"ab" * 20, b"\0" * 9000)
+    yield from (rng.bytes(int(n)) for n in rng.integers(50, 5000, 25))
+    for position in rng.integers(0, len(whole), 25):
+        yield whole[:position] + b"\xfe" + whole[position:]
+
+
+def test_odd_texts_are_refused_in_one_sentence(capsys, tmp_path):
+    texts = list(odd_texts())
+    assert len(texts) >= 60
+    for data in texts:
+        (tmp_path / "text.txt").write_bytes(data)
+        sentence = ends_in_a_sentence(
+            capsys, tmp_path, "train", tmp_path / "text.txt", "--out", tmp_path / "run", *SMALL
+        )
+        assert "text.txt" in sentence or "too few to train on" in sentence, data[:50]
 
 
 def test_resuming_takes_no_texts_and_no_new_model(capsys, run):
@@ -364,7 +439,7 @@ for _ in range(int(sys.argv[2])):
         while True:
             next(trainer.steps(1))
             save_checkpoint(path, trainer, vocab)
-    time.sleep(random.uniform(0.5, 6) * seconds)
+    time.sleep(random.uniform(2, 12) * seconds)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     interrupted += os.path.exists(path + ".partial")

@@ -42,6 +42,7 @@ def a_user_without_anything(monkeypatch, tmp_path):
 def quick(monkeypatch):
     """The default preset, with a model and a run small enough for a test."""
     small = dict(hidden_size=8, batch_size=2, seq_length=10, steps=40, report_every=20, sample_every=20)
+    small |= dict(schedule="constant", warmup=0)
     monkeypatch.setitem(PRESETS, "default", replace(PRESETS["default"], **small))
 
 

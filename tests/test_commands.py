@@ -2,7 +2,11 @@
 
 import csv
 import math
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -192,3 +196,84 @@ def test_a_trial_measures_something():
 def test_what_is_not_known_is_not_said(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor.np, "__file__", str(tmp_path / "numpy" / "__init__.py"))
     assert doctor.kernels() == ""
+
+
+# --- several runs, unknown characters, other places ---------------------------------------------------
+
+
+def test_several_runs_draw_side_by_side_with_one_seed(tmp_path, model, capsys):
+    other = LanguageModel.init(ModelConfig("rnn", len(VOCAB), 8), 1)
+    save_model(tmp_path / "other.npz", other, VOCAB)
+    names = [tmp_path / "model.npz", tmp_path / "other.npz"]
+    out = output(capsys, "sample", *names, "--length", 20, "--seed", 3, "--prime", "The")
+    expected = [f"----- {name} -----\nThe" + "".join(minirnn.sample(m, VOCAB, 3, "The", 20, 0.8)) + "\n"
+                for name, m in zip(names, (model, other), strict=True)]  # fmt: skip
+    assert out == "".join(expected)
+    assert main(["sample", *map(str, names), "--prime", "~"]) == 2
+    assert capsys.readouterr().out == ""  # nothing is printed before all is known to be right
+
+
+@pytest.fixture
+def strange(tmp_path):
+    """A text with three characters that the model never saw."""
+    (tmp_path / "text.txt").write_text("To éthe seaü, ü\n")
+    return tmp_path / "text.txt"
+
+
+def test_characters_the_model_never_saw_are_refused_and_counted(tmp_path, model, strange, capsys):
+    assert main(["score", str(tmp_path), str(strange)]) == 2
+    err = capsys.readouterr().err
+    assert (
+        "3 of 16 characters are not in the vocabulary of 24 chars: 'é', 'ü'; leave them out with --unknown skip" in err
+    )
+
+
+def test_characters_the_model_never_saw_are_left_out_or_priced(tmp_path, model, strange, capsys):
+    nats = surprisals(model, VOCAB.encode("To the sea, \n"))
+    out = output(capsys, "score", tmp_path, strange, "--unknown", "skip")
+    assert "3 characters that the model never saw" in out
+    assert float(re.search(r"^12 characters: ([\d.]+) nats", out, re.MULTILINE)[1]) == pytest.approx(
+        nats.mean(), abs=2e-4
+    )
+    out = output(capsys, "score", tmp_path, strange, "--unknown", "price", "--csv", tmp_path / "out.csv")
+    priced = (nats.sum() + 3 * math.log(25)) / 15
+    assert float(re.search(r"^15 characters: ([\d.]+) nats", out, re.MULTILINE)[1]) == pytest.approx(priced, abs=2e-4)
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert "".join(row["token"] for row in rows) == "To éthe seaü, ü\n"
+    assert [float(row["nats"]) for row in rows if row["token"] in "éü"] == pytest.approx([math.log(25)] * 3, abs=1e-6)
+
+
+def test_words_that_are_unk_are_counted(tmp_path, capsys):
+    vocab = Vocabulary(["the", "<eos>", "<unk>"], "words")
+    save_model(tmp_path / "model.npz", LanguageModel.init(ModelConfig("rnn", 3, 4), 0), vocab)
+    (tmp_path / "text.txt").write_text("the sea the sky the\n")
+    out = output(capsys, "score", tmp_path, tmp_path / "text.txt")
+    assert out.startswith("2 words that the model never saw, taken for <unk>\n5 words: ")
+
+
+def test_texts_may_stand_on_both_sides_of_the_options(tmp_path, without_pictures, capsys):
+    for name in "abc":
+        (tmp_path / name).write_text(f"{name} is one, ")
+    options = ["--batch-size", 1, "--seq-length", 5, "--steps", 2, "--valid", 0]
+    output(capsys, "train", tmp_path / "a", "--out", tmp_path / "run", *options, tmp_path / "b", tmp_path / "c")
+    assert minirnn.load_model(tmp_path / "run" / "last.npz")[1].tokens == sorted(set("a is one, b is one, c is one, "))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_an_output_that_is_full_is_one_sentence(tmp_path, model):
+    for arguments in (["sample", tmp_path], ["info", tmp_path]):
+        with Path("/dev/full").open("w") as full:
+            command = [sys.executable, "-m", "minirnn", *map(str, arguments)]
+            ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert ended.returncode == 2
+        assert ended.stderr == "minirnn: cannot write the output: No space left on device\n"
+
+
+def test_a_prime_under_a_posix_locale(tmp_path):
+    vocab = Vocabulary.from_chars("éa\n")
+    save_model(tmp_path / "model.npz", LanguageModel.init(ModelConfig("rnn", 3, 4), 0), vocab)
+    environment = os.environ | {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "minirnn", "sample", tmp_path, "--prime", "é", "--length", "3"]
+    ended = subprocess.run(command, capture_output=True, env=environment)
+    assert ended.returncode == 0 and ended.stderr == b""

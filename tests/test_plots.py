@@ -83,3 +83,17 @@ def test_reaches_are_drawn_relative_to_their_beginning():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["tanh", "LSTM"]
     assert axes.get_yscale() == "log"
     assert plot_gradient_reach({}, axes) is axes
+
+
+def test_the_curve_is_corrected_for_the_start_of_the_smoothing_and_marks_the_best(axes):
+    losses, smooth, history = [3.0, 2.0, 2.5, 1.0], np.log(65), [{"step": 0, "loss": np.log(65)}]
+    for step, loss in enumerate(losses, 1):
+        smooth = 0.9 * smooth + 0.1 * loss
+        history.append({"step": step, "loss": smooth, "valid": loss + 0.1})
+    plot_losses(history, "loss.png", "character", 65, smoothing=0.9)
+    _, training, _ = axes[0].get_lines()
+    weights = [0.9 ** (4 - step) for step in range(1, 5)]
+    assert training.get_ydata()[0] == pytest.approx(np.log(65)) and training.get_ydata()[1] == pytest.approx(3.0)
+    assert training.get_ydata()[4] == pytest.approx(np.average(losses, weights=weights))
+    (mark,) = axes[0].collections
+    assert mark.get_offsets().tolist() == [[4, 1.1]]

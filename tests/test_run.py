@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TEXT
+from conftest import ROOT, TEXT
 
 import minirnn
+import minirnn.commands
 from minirnn import CELLS, LanguageModel, ModelConfig, Trainer, Vocabulary
 from minirnn.commands import build, folder, run
 from minirnn.commands.cli import main
@@ -456,3 +458,150 @@ def test_without_any_output_it_trains_too(tmp_path, text_file):
         ["bash", "-c", f"{sys.executable} -m minirnn {arguments} >&-"], capture_output=True, text=True
     )
     assert ended.returncode == 0, ended.stderr
+
+
+# --- runs that explain themselves ---------------------------------------------------------------------
+
+
+def test_a_run_that_only_memorizes_is_stopped_and_it_is_said(tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    rng = np.random.default_rng(0)
+    text.write_text("".join(rng.choice(list("abcdefgh"), 400)))  # there is nothing to learn but the text itself
+    options = ["--hidden", 64, "--batch-size", 2, "--seq-length", 10, "--report-every", 10, "--steps", 5000]
+    assert train(tmp_path / "run", *options, "--schedule", "constant", text=text) == 0
+    out = capsys.readouterr().out
+    assert "stopped early: no better validation loss in 5 evaluations; --patience 0 never stops" in out
+    rows = [row for row in load_checkpoint(tmp_path / "run" / "last.npz").history if "valid" in row]
+    best = min(rows, key=lambda row: row["valid"])
+    assert best is rows[-6] and rows[-1]["loss"] < best["loss"]
+    assert f"best at step {best['step']}; after that it only memorized: validation {best['valid']:.3f} to" in out
+    assert train(tmp_path / "all", *options[:-1], 150, "--patience", 0, text=text) == 0
+    assert "stopped early" not in capsys.readouterr().out
+
+
+def test_a_short_text_takes_fewer_steps_unless_they_are_asked_for(tmp_path, text_file, monkeypatch, capsys):
+    monkeypatch.setattr(run.Run, "over", lambda made, report: True)
+    assert train(tmp_path / "a", *SMALL[:-2], text=text_file) == 0  # an epoch is 25 steps
+    assert "steps: 500, for 20 passes through a text of this length; --steps N changes it" in capsys.readouterr().out
+    assert train(tmp_path / "b", *SMALL[:-2], "--steps", 700, text=text_file) == 0
+    assert "passes through" not in capsys.readouterr().out
+    made = folder.begin(tmp_path / "c", [[text_file]], replace(Settings(), hidden_size=8, batch_size=4, seq_length=10))
+    assert (made.total, made.report_every, made.sample_every) == (500, 31, 125)  # as often as in 4,000 steps
+
+
+def test_the_loss_curve_has_a_point_every_two_hundredth_of_the_run(tmp_path, text_file, without_pictures):
+    options = ["--hidden", 4, "--batch-size", 4, "--seq-length", 10, "--report-every", 500, "--steps", 1000]
+    assert train(tmp_path / "run", *options, text=text_file) == 0
+    ((*_, history),) = [without_pictures]
+    steps = [row["step"] for row in history]
+    assert steps == [*range(0, 1001, 5)] and history[0]["loss"] == pytest.approx(np.log(len(VOCAB)))
+
+
+def test_a_run_shows_a_sample_now_and_then(tmp_path, text_file, capsys):
+    assert train(tmp_path / "run", *SMALL, "--steps", 30, "--sample-every", 10, text=text_file) == 0
+    out = capsys.readouterr().out
+    assert [f"sample at step {step}" in out for step in (10, 20, 30)] == [True, True, False]
+    assert train(tmp_path / "other", *SMALL, "--steps", 30, "--sample-every", 0, text=text_file) == 0
+    assert "sample at step" not in capsys.readouterr().out
+
+
+def test_parameters_are_counted_as_they_are():
+    for cell in CELLS:
+        for layers, embedding, tie in ((1, None, False), (3, None, False), (2, 7, False), (2, 6, True)):
+            settings = replace(
+                Settings(), cell=cell, layers=layers, hidden_size=6, embedding_size=embedding, tie_weights=tie
+            )
+            model = build.make_model(30, settings, np.random.default_rng(0))
+            assert build.parameters(30, settings) == pytest.approx(model.size, rel=0.03)
+
+
+@pytest.fixture
+def started_anew(monkeypatch):
+    """What the program would be replaced by, with which environment; and a user who has set nothing."""
+    calls = []
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MINIRNN_THREADS"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(os, "execv", lambda path, arguments: calls.append((path, os.environ["OPENBLAS_NUM_THREADS"])))
+    monkeypatch.setattr(build, "idle_processors", lambda: 5)
+    return calls
+
+
+LARGE = Settings(hidden_size=512, layers=3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "idle", "wish", "began", "threads"),
+    [
+        (Settings(), 5, None, None, 2), (Settings(), 1, None, None, 1), (Settings(), 0, None, None, 1),
+        (Settings(), 5, 3, None, 3), (LARGE, 5, None, None, 5), (LARGE, 0, None, None, 1), (LARGE, 5, 2, 7, 2),
+        (LARGE, 5, None, 7, 7),
+    ],
+)  # fmt: skip
+def test_threads_are_chosen_before_numpy_is_loaded(
+    started_anew, monkeypatch, settings, idle, wish, began, threads, capsys
+):
+    monkeypatch.setattr(build, "idle_processors", lambda: idle)
+    build.choose_threads(settings, wish, True, began)
+    assert started_anew == [(sys.executable, str(threads))]
+    build.choose_threads(settings, wish, True, began)  # the new program
+    assert len(started_anew) == 1
+    out = capsys.readouterr().out
+    assert f"threads: {threads}, " in out and out.endswith("; --threads N changes it\n")
+
+
+def test_idle_processors_are_those_that_have_nothing_to_do(monkeypatch):
+    times = iter([[10, 0, 5, 100, 0, 0, 0, 0], [20, 5, 10, 115, 5, 0, 0, 0]])  # 20 of 40 ticks
+    monkeypatch.setattr(build, "processor_times", lambda: next(times))
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert build.idle_processors() == 4
+    monkeypatch.setattr(build, "processor_times", lambda: [1])
+    monkeypatch.setattr(os, "getloadavg", lambda: (3.2, 1.0, 1.0))
+    assert build.idle_processors() == 5
+
+
+def test_a_run_goes_on_with_the_threads_it_began_with(tmp_path, text_file, monkeypatch, started_anew, capsys):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    assert train(tmp_path / "run", *SMALL, "--steps", 5, text=text_file) == 0
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    monkeypatch.setattr(sys, "argv", ["minirnn", "train", "--resume", "--out", str(tmp_path / "run")])
+    assert main() == 0
+    assert started_anew == [(sys.executable, "2")]
+
+
+def test_what_the_user_has_set_wins(started_anew, monkeypatch, capsys):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    build.choose_threads(Settings(), 5, as_program=True)
+    assert not started_anew and capsys.readouterr().out == "threads: 2, as OPENBLAS_NUM_THREADS says\n"
+
+
+def test_a_library_is_not_started_anew(started_anew):
+    build.choose_threads(Settings(), 5, as_program=False)
+    assert not started_anew
+
+
+def test_the_command_and_the_example_choose_threads(tmp_path, text_file):
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    arguments = [text_file, "--steps", "2", "--batch-size", "4", "--out", tmp_path / "a"]
+    example = [ROOT / "examples/char_shakespeare.py", "--steps", "1", "--text", text_file, "--out", tmp_path / "b"]
+    for command, said in (
+        (["-m", "minirnn", "train", *arguments], r"[12], \d+ proc"),
+        ([*example, "--threads", "2"], "2, as --"),
+    ):
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0 and re.match(f"threads: {said}", done.stdout)
+
+
+def test_control_c_during_imports_is_no_mistake(monkeypatch, capsys):
+    import minirnn_start
+
+    class Slow:
+        def find_spec(self, name, *_):
+            if name == "minirnn.commands.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "minirnn.commands.cli")
+    monkeypatch.delattr(minirnn.commands, "cli")
+    monkeypatch.setattr(sys, "meta_path", [Slow(), *sys.meta_path])
+    assert minirnn_start.main() == 130
+    assert capsys.readouterr().err == "minirnn: interrupted\n"

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def make_schedule(settings: Settings, total: int, epoch: int) -> Callable[[int],
         "exponential": lambda step: exponential_decay(step, total, 0.01),
         "epochs": lambda step: epoch_decay(step, epoch, settings.constant_epochs, settings.epoch_decay),
     }[settings.schedule]
-    warmup = min(settings.warmup, total // 2)
+    warmup = min(settings.warmup, total // 6)  # of a short run a sixth
     return (lambda step: min(1, (step + 1) / warmup) * falling(step)) if warmup else falling
 
 
@@ -102,25 +103,41 @@ def memory() -> float:
         return math.inf
 
 
-def choose_threads(settings: Settings, wish: int | None, as_program: bool) -> None:
+def choose_threads(settings: Settings, wish: int | None, as_program: bool, began: int | None = None) -> None:
     """Say how many threads BLAS uses, after starting this program anew if they were not chosen yet.
 
-    NumPy reads the variable when it is loaded. One thread for small models: a second gains them little when nothing
-    else runs, and when one other program is busy the two wait for each other most of the time. Large models get the
-    processors that are idle now. What the user has set wins.
+    NumPy reads the variable when it is loaded. Threads that must share a processor with another program wait for each
+    other at every product, which takes several times as long as doing without; so only idle processors are counted, and
+    for small models two at most. A run goes on with as many as it ``began`` with: another number may round differently.
+    What the user has set wins.
     """
     ours = os.environ.get("MINIRNN_THREADS", "")
     theirs = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS")
-    if not ours and not theirs and as_program and hasattr(os, "execv") and os.name == "posix":
-        processors = os.cpu_count() or 1
+    if not ours and not theirs and as_program and os.name == "posix":
+        idle = idle_processors()
         small = parameters(settings.max_vocab or 100, settings) < 1_000_000
-        threads = wish or (1 if small else max(1, processors - round(os.getloadavg()[0])))
-        why = "as --threads says" if wish else "best for a model of this size" if small else "as many as are idle"
+        threads = wish or began or max(1, min(idle, 2) if small else idle)
+        why = "as --threads says" if wish else "as this run began" if began else f"{idle} processors are idle"
         os.environ |= {"OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads), "MINIRNN_THREADS": why}
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     if theirs:
-        print(
-            f"threads: {theirs}, {ours or 'as OPENBLAS_NUM_THREADS says'}"
-            + ("; --threads N changes it" if ours else "")
-        )
+        why = f"{ours}; --threads N changes it" if ours else "as OPENBLAS_NUM_THREADS says"
+        print(f"threads: {theirs}, {why}")
+
+
+def idle_processors() -> int:
+    """How many processors have nothing to do for a moment; where the system does not tell, by its load."""
+    processors = os.cpu_count() or 1
+    try:
+        before = processor_times()
+        time.sleep(0.15)
+        passed = [after - then for after, then in zip(processor_times(), before, strict=True)]
+        return round(processors * (passed[3] + passed[4]) / max(1, sum(passed)))  # idle, or waiting for a disk
+    except (OSError, ValueError, IndexError):
+        return round(max(0, processors - os.getloadavg()[0]))
+
+
+def processor_times() -> list[int]:
+    """What all processors together have done since the system began, in ticks: user, nice, system, idle, iowait..."""
+    return [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]

@@ -48,7 +48,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**options)
 
     def error(self, message: str) -> NoReturn:
-        message = message.removeprefix("argument ").replace(": takes ", " takes ", 1)
+        message = (
+            message.removeprefix("argument ").replace(": takes ", " takes ", 1).replace(": expected ", " expected ", 1)
+        )
         self.exit(2, f"{self.prog}: {message}; {self.prog} --help says more\n")
 
 
@@ -206,7 +208,7 @@ def run_train(args: argparse.Namespace) -> int:
             what = fixed[0] if fixed else "the texts"
             may = ", ".join(map(option, MAY_CHANGE))
             raise ValueError(f"{what} cannot change when a run is resumed; only {may}, --threads and --time-limit can")
-        choose_threads(stored_settings(folder), args.threads, args.as_program)
+        choose_threads(Settings(), args.threads, args.as_program, threads_of(folder))
         return train(resume(folder, wishes), args.time_limit)
     if args.texts and args.data_path:
         raise ValueError("the text files and --data-path both say what to train on; give one of the two")
@@ -220,14 +222,12 @@ def run_train(args: argparse.Namespace) -> int:
     return train((begin_anew if args.restart else begin)(folder, parts, settings, former), args.time_limit)
 
 
-def stored_settings(folder: Path) -> Settings:
-    """The settings in a run's folder, or those of a small model if there are none to be read."""
-    from minirnn.commands.settings import settings_from
-
+def threads_of(folder: Path) -> int:
+    """With how many threads the run in a folder began; one if it does not say so."""
     try:
-        return settings_from(json.loads((folder / "config.json").read_text()))
-    except (OSError, ValueError, AttributeError):
-        return Settings()
+        return int(json.loads((folder / "config.json").read_text())["threads"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1
 
 
 def as_in(path: Path, settings: Settings, wishes: dict[str, Any]) -> Settings:

@@ -7,7 +7,7 @@ from minirnn.commands.settings import Settings
 # A tanh network with Adagrad, which the example trains by default: old methods, and they learn to spell. Adagrad's
 # first steps move every weight by the whole rate, which saturates the units; one that rises slowly may be much larger.
 TANH = Settings(
-    cell="rnn", optimizer="adagrad", learning_rate=0.1, schedule="linear", warmup=1000, clip_norm=0.5, seq_length=25,
+    cell="rnn", optimizer="adagrad", learning_rate=0.15, schedule="linear", warmup=1000, clip_norm=0.5, seq_length=25,
     steps=6000, report_every=300, sample_every=1500,
 )  # fmt: skip
 
@@ -26,9 +26,9 @@ PRESETS = {
     "minute": Settings(steps=3800, sample_every=1000),
     # A. Karpathy, min-char-rnn (2015), to the letter.
     "karpathy": replace(
-        TANH, hidden_size=100, schedule="constant", warmup=0, clip_norm=None, clip_value=5.0, batch_size=1,
-        steps=100_000, valid=0.0, reduction="sum", smoothing=0.999, init_normal=0.01, report_every=1000, sample_every=10_000,
-        temperature=1.0,
+        TANH, hidden_size=100, learning_rate=0.1, schedule="constant", warmup=0, clip_norm=None, clip_value=5.0,
+        batch_size=1, steps=100_000, valid=0.0, reduction="sum", smoothing=0.999, init_normal=0.01, report_every=1000,
+        sample_every=10_000, temperature=1.0,
     ),
     # A. Karpathy, char-rnn (2015), its defaults but for the initial weights and 30 epochs of 50; published: 1.394 nats
     # per character in validation at epoch 26. Its gradients are those of the loss summed over the slice.

@@ -112,7 +112,8 @@ class Run:
         if settings.steps and self.total < settings.steps:
             print(f"steps: {self.total:,}, for {settings.max_epochs} passes through a text of this length; --steps N "
                   f"changes it")  # fmt: skip
-        described = self.stored | {"vocabulary": len(self.vocab), "parameters": model.size}
+        threads = os.environ.get("OPENBLAS_NUM_THREADS")
+        described = self.stored | {"vocabulary": len(self.vocab), "parameters": model.size, "threads": threads}
         with whole(self.folder / "config.json") as partial:
             partial.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 
@@ -140,6 +141,7 @@ class Run:
             for stream in (1, 2) if error.errno == errno.EIO else (1,):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
             print(f"{self.folder}: nobody reads the output any more: stopped; --resume goes on", file=sys.stderr)
+            self.draw()
             raise SystemExit(130) from None
         self.draw()
 

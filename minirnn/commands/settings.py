@@ -119,7 +119,7 @@ class Settings:
     warmup: int = setting(0, "training", whole(0), "N", "steps over which the rate rises at first")
     steps: int | None = setting(4000, "training", whole(1, NONE), "N", "updates to make")
     epochs: int | None = setting(None, "training", whole(1, NONE), "N", "or passes through the text to make")
-    max_epochs: int | None = setting(40, "training", whole(1, NONE), "N", "but no more passes than so many, "
+    max_epochs: int | None = setting(20, "training", whole(1, NONE), "N", "but no more passes than so many, "
                                      "where steps were not asked for")  # fmt: skip
     patience: int | None = setting(5, "training", whole(1, NONE_OR_0), "N", "stop after so many evaluations without "
                                    "a better one; 0: never")  # fmt: skip

@@ -280,10 +280,9 @@ def check_params(config: ModelConfig, params: Params) -> None:
         raise ValueError("its parameters are not those of its configuration")
     for name, p in expected.items():
         check_shape(name, params[name], p.shape)
-        dtype, other = params[name].dtype, params["by"].dtype
-        if dtype.kind not in "fc" or dtype != other:
-            raise ValueError(
-                f"dtype must be of floating or complex numbers, the same everywhere, got {dtype} in {name}, {other} in by"
-            )
-        if not np.isfinite(params[name]).all():
+    for name, p in params.items():
+        if p.dtype.kind not in "fc" or p.dtype != params["by"].dtype:
+            got = f"{p.dtype} in {name}, {params['by'].dtype} in by"
+            raise ValueError(f"dtype must be of floating or complex numbers, the same everywhere, got {got}")
+        if not np.isfinite(p).all():
             raise ValueError(f"{name} is not finite: its training has diverged; load an earlier model")

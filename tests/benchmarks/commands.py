@@ -25,7 +25,7 @@ def check_a_model() -> None:
     x, y = rng.integers(0, 65, (2, 10, 2))
     state = model.zero_state(2)
     _, grads, _ = model.loss_and_grads(x, y, state)
-    assert sum(p.size for p in model.params.values()) == 99_137
+    assert model.size == 99_137
     assert check_gradients(lambda p: LanguageModel(config, p).loss(x, y, state)[0], model.params, grads).ok
 
 
