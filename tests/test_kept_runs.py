@@ -241,6 +241,14 @@ def busy(tmp_path, text_file):
         process.kill()
 
 
+def test_what_a_killed_run_was_writing_is_set_aside_too(tmp_path, text_file):
+    options = [*SMALL, "--steps", 2]
+    assert train(tmp_path / "run", text_file, *options) == 0
+    (tmp_path / "run" / "best.npz.partial").write_bytes(b"half")
+    assert train(tmp_path / "run", text_file, "--restart", *options) == 0
+    assert (tmp_path / "run.previous" / "best.npz.partial").exists()
+
+
 def test_one_process_at_a_time(tmp_path, text_file, busy, capsys):
     for arguments in (["--resume"], [text_file, "--restart"]):
         assert train(tmp_path / "run", *arguments) == 2

@@ -84,7 +84,10 @@ def begin_anew(folder: Path, parts: Parts, settings: Settings, init_from: Path |
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if not names - UNBORN:
         return begin(folder, parts, settings, init_from)
-    strange = sorted(name for name in names - FILES - UNBORN if not Path(name).match("model*.npz"))
+    known = {
+        name for name in names if name.removesuffix(".partial") in FILES | UNBORN
+    }  # a killed run leaves partial ones
+    strange = sorted(name for name in names - known if not Path(name).match("model*.npz"))
     if strange:
         raise ValueError(f"{folder} holds {strange[0]}, which is not of a run; name another folder with --out")
     aside, n = folder.with_name(f"{folder.name}.previous"), 1
