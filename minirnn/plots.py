@@ -1,4 +1,8 @@
-"""Pictures of a training run; matplotlib is imported only when one is asked for."""
+"""Pictures of training, of gradients, and of what a network does; matplotlib is imported only when one is asked for.
+
+Each function draws in the Axes it is given, or else in a figure of its own, and returns the Axes, to be saved with
+``axes.figure.savefig``. Some take a path in place of the Axes and save the picture there, in the format of its ending.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,16 +27,20 @@ if TYPE_CHECKING:
 
 
 def plot_losses(
-    history: Sequence[Mapping[str, float]], path: str | Path, unit: str, vocab_size: int, smoothing: float = 0.0
-) -> None:
+    history: Sequence[Mapping[str, float]],
+    where: "str | Path | Axes | None",
+    unit: str,
+    vocab_size: int,
+    smoothing: float = 0.0,
+) -> "Axes":
     """Draw the loss over the steps of training.
 
     Parameters
     ----------
     history : sequence of dict
         Rows with ``step`` and ``loss`` and, where it was computed, ``valid``, in nats per token.
-    path : str or Path
-        The picture; its ending says the format.
+    where : str, Path or Axes, optional
+        A file to save the picture in, or the Axes to draw in.
     unit : str
         What a token is, "character" or "word", for the axes.
     vocab_size : int
@@ -40,10 +48,7 @@ def plot_losses(
     smoothing : float
         Of the trainer: what its smoothed loss still holds of log V, with which it began, is taken out.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
+    axes = axes_for(where, (8, 5))
     axes.axhline(np.log(vocab_size), color="0.6", linestyle=":", label=f"guessing among {vocab_size} {unit}s")
     steps = np.array([row["step"] for row in history])
     rest = np.where(steps > 0, smoothing**steps, 0)  # the weight of log V in the smoothed loss
@@ -62,15 +67,12 @@ def plot_losses(
     bits.set_ylabel(f"bits per {unit}")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=150)
+    return saved(axes, where)
 
 
-def plot_confusion(counts: np.ndarray, names: Sequence[str], path: str | Path) -> None:
+def plot_confusion(counts: np.ndarray, names: Sequence[str], where: "str | Path | Axes | None" = None) -> "Axes":
     """Draw a confusion matrix: ``counts[i, j]`` cases of class i that were taken for class j, shaded by share of i."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(1.5 + 0.6 * len(names), 1.2 + 0.55 * len(names)), layout="constrained")
-    axes = figure.subplots()
+    axes = axes_for(where, (1.5 + 0.6 * len(names), 1.2 + 0.55 * len(names)))
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (i, j), count in np.ndenumerate(counts):
@@ -79,17 +81,15 @@ def plot_confusion(counts: np.ndarray, names: Sequence[str], path: str | Path) -
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="named by the model", ylabel="true speaker", title=f"{np.trace(counts)} of {counts.sum()} right")
-    figure.savefig(path, dpi=150)
+    return saved(axes, where)
 
 
-def plot_error_vs_eps(loss_fn: LossFunction, params: Params, path: str | Path) -> None:
+def plot_error_vs_eps(loss_fn: LossFunction, params: Params, where: "str | Path | Axes | None" = None) -> "Axes":
     """Draw how wrong both numerical derivatives are for steps from 1e-1 to 1e-16, along a random direction.
 
     Central differences fall, then rise as subtraction destroys digits; the complex step reaches the last digit and
-    stays there, which is why its step with h = 1e-30 serves as the truth. The ending of ``path`` says the format.
+    stays there, which is why its step with h = 1e-30 serves as the truth.
     """
-    from matplotlib.figure import Figure
-
     check_float64(params)
     check_loss(loss_fn, params)
     name = max(params, key=lambda name: params[name].size)
@@ -105,17 +105,16 @@ def plot_error_vs_eps(loss_fn: LossFunction, params: Params, path: str | Path) -
     central = (ends[: len(steps)] - ends[len(steps) :]) / (2 * steps)
     exact = np.array([complex_slope(loss_fn, params, name, v, h) for h in steps])
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
+    axes = axes_for(where, (8, 5))
     smallest = np.finfo(np.float64).eps
-    for slopes, label in ((central, "central differences"), (exact, "complex step")):
-        axes.loglog(steps, np.maximum(abs(slopes / truth - 1), smallest / 4), marker=".", label=label)
+    for slopes, style, label in ((central, "o-", "central differences"), (exact, "s--", "complex step")):
+        axes.loglog(steps, np.maximum(abs(slopes / truth - 1), smallest / 4), style, markersize=4, label=label)
     axes.axhline(smallest, color="0.6", linestyle=":", label="spacing of float64 numbers")
     axes.set(title="Error of a numerical derivative", xlabel="length of the step", ylabel="relative error")
     axes.invert_xaxis()
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=150)
+    return saved(axes, where)
 
 
 def plot_units(units: np.ndarray, tokens: Sequence[str], axes: "Axes | None" = None) -> "Axes":
@@ -130,15 +129,24 @@ def plot_units(units: np.ndarray, tokens: Sequence[str], axes: "Axes | None" = N
     axes : matplotlib Axes, optional
         Where to draw; without, in a figure of its own.
     """
-    from matplotlib.figure import Figure
+    return over_tokens(units, tokens, axes, -1, "activation")
 
-    axes = axes or Figure(figsize=(1.5 + 0.15 * len(tokens), 1 + 0.1 * units.shape[1]), layout="constrained").subplots()
-    image = axes.imshow(units.T, cmap="cividis", vmin=-1, vmax=1, aspect="auto", interpolation="none")
-    axes.set_xticks(range(len(tokens)), [{"\n": "↵", " ": "␣"}.get(token, token) for token in tokens], fontsize=8)
+
+def plot_gates(gates: np.ndarray, tokens: Sequence[str], axes: "Axes | None" = None, name: str = "gate") -> "Axes":
+    """Draw what a gate did over a text: as :func:`plot_units`, but ``gates`` (T, H) are in [0, 1], and have a name."""
+    return over_tokens(gates, tokens, axes, 0, name)
+
+
+def over_tokens(rows: Array, tokens: Sequence[str], axes: "Axes | None", lowest: int, label: str) -> "Axes":
+    """A heat map of values (T, H) between lowest and 1, a row for each unit, a column for each token."""
+    axes = axes_for(axes, (1.5 + 0.15 * len(tokens), 1 + 0.1 * rows.shape[1]))
+    image = axes.imshow(rows.T, cmap="cividis", vmin=lowest, vmax=1, aspect="auto", interpolation="none")
+    names, upright = [{"\n": "↵", " ": "␣"}.get(token, token) for token in tokens], max(map(len, tokens)) > 1
+    axes.set_xticks(range(len(tokens)), names, fontsize=8, rotation=90 if upright else 0)
     axes.tick_params(axis="x", bottom=False)
     axes.set(xlabel="after reading", ylabel="unit")
     axes.grid(False)
-    axes.figure.colorbar(image, ax=axes, label="activation")
+    axes.figure.colorbar(image, ax=axes, label=label)
     return axes
 
 
@@ -185,11 +193,28 @@ def gradient_reach(model: LanguageModel, x: Array, y: Array, state: ModelState) 
 
 def plot_gradient_reach(reaches: Mapping[str, Array], axes: "Axes | None" = None) -> "Axes":
     """Draw what :func:`gradient_reach` gave for several models, each relative to where it started."""
-    from matplotlib.figure import Figure
-
-    axes = axes or Figure(figsize=(7, 4), layout="constrained").subplots()
-    for name, reach in reaches.items():
-        axes.semilogy(np.arange(len(reach)), reach / reach[0], label=name)
+    axes = axes_for(axes, (7, 4))
+    for n, (name, reach) in enumerate(reaches.items()):
+        axes.semilogy(np.arange(len(reach)), reach / reach[0], ("-", "--", "-.", ":")[n % 4], label=name)
     axes.set(xlabel="steps back", ylabel="gradient that is left")
     axes.legend()
+    return axes
+
+
+# --- what all of them share ---------------------------------------------------------------------------
+
+
+def axes_for(where: "str | Path | Axes | None", size: tuple[float, float]) -> "Axes":
+    """The Axes that were given, or those of a new figure of this size in inches."""
+    from matplotlib.figure import Figure
+
+    if where is None or isinstance(where, str | Path):
+        return Figure(figsize=size, layout="constrained").subplots()
+    return where
+
+
+def saved(axes: "Axes", where: "str | Path | Axes | None") -> "Axes":
+    """The same Axes, their figure saved if a path was given."""
+    if isinstance(where, str | Path):
+        axes.figure.savefig(where, dpi=150)  # type: ignore[union-attr]
     return axes

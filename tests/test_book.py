@@ -21,7 +21,8 @@ import make
 CHAPTERS = {
     "docs/01-prediction.md": (8, 2, 1),
     "docs/02-memory.md": (12, 3, 1),
-    "docs/04-experiment.md": (2, 0, 1),
+    "docs/03-backpropagation.md": (9, 3, 0),
+    "docs/04-gradient-checking.md": (10, 0, 2),
     "docs/05-training.md": (11, 4, 2),
     "docs/06-how-far-back.md": (8, 1, 2),
     "docs/07-gates.md": (10, 3, 3),
