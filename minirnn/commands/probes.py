@@ -2,8 +2,8 @@
 
 Whoever looks at hundreds of units for one that goes with a property will find one. So the first half of the text
 chooses the unit, the second half says how well it does, and all of it is done again with the text shifted against the
-states, a hundred times: that keeps the rhythm of both and takes away the meaning. What is not better than every
-one of the hundred is not claimed.
+states, a hundred times: that keeps the rhythm of both and takes away the meaning. Nothing is claimed that is not better
+than the best of all units at all the hundred.
 """
 
 import re
@@ -20,6 +20,7 @@ from minirnn.text import END_OF_LINE
 SHIFTS = 100  # of the text against the states
 FEWEST = 200  # tokens of a text in which something can be found
 PAIRS = {"[": "]", "(": ")", "{": "}", "“": "”", "«": "»"}  # noqa: RUF001
+VOWELS = "aeiouäöüàáâèéêíìîóòôúùûаеёиоуыэюяαεηιουω"  # noqa: RUF001
 SPEAKER = re.compile(r"[^\W\d_][\w .'’-]{0,30}[:.]?")  # noqa: RUF001
 
 
@@ -29,7 +30,7 @@ SPEAKER = re.compile(r"[^\W\d_][\w .'’-]{0,30}[:.]?")  # noqa: RUF001
 def properties(tokens: Sequence[str]) -> dict[str, Array]:
     """What can be said of each token: arrays (T,) by name, 0 or 1 where it is so or not, else a number.
 
-    Only "speaker's name" looks ahead, to the colon at the end of its line.
+    "speaker's name" looks ahead, to the colon at the end of its line, and "next: ..." to the token that comes next.
     """
     newline = np.array([token in ("\n", END_OF_LINE) for token in tokens])
     words = any(len(token) > 1 for token in tokens if token != END_OF_LINE)
@@ -49,8 +50,9 @@ def properties(tokens: Sequence[str]) -> dict[str, Array]:
         found["length of the word"] = np.array([len(token) for token in tokens])
     else:
         letter = np.array([token.isalpha() for token in tokens])
-        found["vowel"] = np.array([token.lower() in "aeiouäöüàáâèéêíìîóòôúùûаеёиоуыэюяαεηιουω" for token in tokens])
+        found["vowel"] = np.array([token.lower() in VOWELS for token in tokens])
         found["space"] = np.array([token == " " for token in tokens])
+        found |= {f"next: {name}": np.append(found[name][1:], False) for name in ("vowel", "space", "capital letter")}
         found["line's end"] = newline
         found["place in the word"] = np.where(letter, steps_since(~letter), 0)
     return {name: values.astype(np.float64) for name, values in found.items()}
@@ -97,7 +99,7 @@ class Finding:
     name: str
     unit: int  # the one that the first half of the text chose
     r: float  # its correlation with the property on the second half
-    chance: float  # the largest of |r| that text shifted against the states gave, the unit chosen anew each time
+    chance: float  # the largest of |r| that any unit had with text shifted against the states
     probe: float  # correlation of a linear probe of all units, fitted on the first half
     probe_chance: float  # the same of probes fitted to shifted text
 
@@ -134,13 +136,13 @@ def find(units: Array, given: dict[str, Array], rng: np.random.Generator) -> tup
             continue
         shifted = np.stack([values, *(np.roll(values, offset) for offset in offsets)], axis=1)  # (T, 1 + SHIFTS)
         known, held_out = standard(shifted[:half]), standard(shifted[half:])
-        chosen = np.abs(first.T @ known).argmax(axis=0)  # (1 + SHIFTS,)
-        r = (second[:, chosen] * held_out).sum(axis=0)
+        r = second.T @ held_out  # (U, 1 + SHIFTS)
+        chosen = int(np.abs(first.T @ known[:, 0]).argmax())
         probes = standard((units[half:] - units[:half].mean(axis=0)) / spread @ (fit @ known))
         probe = (probes * held_out).sum(axis=0)
-        chance = float(np.abs(r[1:]).max()), float(np.abs(probe[1:]).max())
-        finding = Finding(name, int(chosen[0]), float(r[0]), chance[0], float(probe[0]), chance[1])
-        found.append((finding, second.T @ held_out[:, 0]))
+        chance = float(np.abs(r[:, 1:]).max()), float(np.abs(probe[1:]).max())
+        finding = Finding(name, chosen, float(r[chosen, 0]), chance[0], float(probe[0]), chance[1])
+        found.append((finding, r[:, 0]))
     found.sort(key=lambda pair: -abs(pair[0].r))
     return [f for f, _ in found], np.array([r for _, r in found]).reshape(-1, units.shape[1]).T
 
