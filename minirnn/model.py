@@ -27,6 +27,8 @@ from minirnn import gru, lstm, ops, rnn
 from minirnn.checks import Array, ModelState, Params, Rng, check_choice, check_dtype, check_each, check_grid, check_size
 
 CELLS: dict[str, ModuleType] = {"rnn": rnn, "gru": gru, "lstm": lstm}
+# What a cell's cache holds after params and x: states, and gates whose blocks of rows lie one below the other.
+CACHED = {"rnn": ("h",), "gru": ("h", "rzn"), "lstm": ("h", "c", "ifog")}
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,21 @@ class LanguageModel:
         """The most probable next token after each step, ids (T, B), and the state after the last step."""
         logits, state = self.logits(x, state)
         return logits.argmax(axis=1), state
+
+    def trace(self, ids: ArrayLike) -> dict[str, Array]:
+        """Every state and gate while one text, ids (T,), is read from a zero state.
+
+        Arrays (T, H) by names such as ``"lstm 1 c"`` and ``"gru 2 z"``: the cell, the layer from 1 on, the letter that
+        the cell's lesson has for it. Row t is how it was after token t.
+        """
+        x, found = np.asarray(ids)[:, None], {}
+        _, _, (_, _, layers) = stack_forward(self.config, self.params, x, self.zero_state(1), None)
+        for layer, ((_, _, *arrays), _) in enumerate(layers, 1):
+            for letters, array in zip(CACHED[self.config.cell], arrays, strict=False):
+                rows = array[-len(x) :, :, 0]  # (T, H): of the states without the one before the first step
+                for letter, block in zip(letters, np.split(rows, len(letters), axis=1), strict=True):
+                    found[f"{self.config.cell} {layer} {letter}"] = block
+        return found
 
     def _forward(self, x: ArrayLike, state: ModelState, rng: Any) -> tuple[Array, ModelState, tuple]:
         """Ids (T, B) to logits (V, N), the final state, and the cache."""

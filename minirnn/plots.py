@@ -172,23 +172,34 @@ def gradient_reach(model: LanguageModel, x: Array, y: Array, state: ModelState) 
     ValueError
         If shapes do not fit, or an id is outside the vocabulary.
     """
-    config, steps = model.config, []
+    steps = []
     for t in range(len(x)):
-        h, state, (_, _, layers) = stack_forward(config, model.params, x[t : t + 1], state, None)
+        h, state, (_, _, layers) = stack_forward(model.config, model.params, x[t : t + 1], state, None)
         steps.append([cache for cache, _ in layers])
-    Why = model.params["embedding" if config.tie_weights else "Why"]
-    logits, linear_cache = ops.linear_forward(ops.to_bag(h), Why, model.params["by"])
-    _, loss_cache = ops.cross_entropy_forward(logits, y[-1], np.ones(x.shape[1]))
-    dbag, _, _ = ops.linear_backward(ops.cross_entropy_backward(loss_cache), linear_cache)
-
-    norms: list[Array] = [np.linalg.norm(dbag, axis=0)]
-    dstates: list = [None] * config.layers
+    dh, dstates = gradient_of_loss(model, h, y[-1:]), [None] * model.config.layers
+    norms = [np.linalg.norm(dh[0], axis=0)]
     for caches in reversed(steps[1:]):
-        dh = ops.from_bag(dbag, 1) if len(norms) == 1 else np.zeros_like(h)  # only the last step was an output
-        for layer in reversed(range(config.layers)):
-            dh, dstates[layer], _ = CELLS[config.cell].backward(dh, caches[layer], dstates[layer])
+        _, dstates = step_back(model, caches, dh, dstates)
+        dh = np.zeros_like(dh)  # only the last step was an output
         norms.append(np.sqrt(sum((d**2).sum(axis=0) for dstate in dstates for d in dstate)))
     return np.array(norms).mean(axis=1)
+
+
+def gradient_of_loss(model: LanguageModel, h: Array, y: Array) -> Array:
+    """Of ``-log p(y[t, b])`` with respect to the top layer's ``h[t]``, each token with weight 1: (T, H, B)."""
+    Why = model.params["embedding" if model.config.tie_weights else "Why"]
+    logits, linear_cache = ops.linear_forward(ops.to_bag(h), Why, model.params["by"])
+    _, loss_cache = ops.cross_entropy_forward(logits, y.reshape(-1), np.ones(y.size))
+    dbag, _, _ = ops.linear_backward(ops.cross_entropy_backward(loss_cache), linear_cache)
+    return ops.from_bag(dbag, len(h))
+
+
+def step_back(model: LanguageModel, caches: list, dh: Array, dstates: list) -> tuple[Array, list]:
+    """One step of one time back through all layers: the gradients of its input, and of each layer's state before it."""
+    before = list(dstates)
+    for layer in reversed(range(model.config.layers)):
+        dh, before[layer], _ = CELLS[model.config.cell].backward(dh, caches[layer], dstates[layer])
+    return dh, before
 
 
 def plot_gradient_reach(reaches: Mapping[str, Array], axes: "Axes | None" = None) -> "Axes":

@@ -55,7 +55,7 @@ def test_plain_numpy_reads_it(tmp_path, model):
     save_model(tmp_path / "model.npz", model, VOCAB)
     with np.load(tmp_path / "model.npz", allow_pickle=False) as file:
         about = json.loads(str(file["about"]))
-        assert about["version"] == 3 and about["config"]["hidden_size"] == 4
+        assert about["version"] == 4 and about["config"]["hidden_size"] == 4
         assert (file["params/Why"] == model.params["Why"]).all()
 
 
@@ -118,7 +118,7 @@ def test_what_is_no_model_is_refused(tmp_path, model):
         load_model(path)
     save_model(path, model, VOCAB)
     whole = path.read_bytes()
-    later = {"format": "minirnn model", "version": 4}
+    later = {"format": "minirnn model", "version": 5}
     foreign = {"format": "something else", "version": 1}
     for write in [
         lambda: path.write_bytes(b"no model at all"),
@@ -134,7 +134,7 @@ def test_what_is_no_model_is_refused(tmp_path, model):
         with pytest.raises(ValueError, match="is not a model that minirnn can load"):
             load_model(path)
     np.savez(path, about=np.array(json.dumps(later)))
-    with pytest.raises(ValueError, match="format version 4, this minirnn reads up to 3; update it"):
+    with pytest.raises(ValueError, match="format version 5, this minirnn reads up to 4; update it"):
         load_model(path)
 
 

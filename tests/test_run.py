@@ -180,7 +180,7 @@ def test_a_run_leaves_what_was_promised(tmp_path, text_file, with_pictures, caps
     assert f"best validation loss: {min(valid):.4f} nats" in out
     with np.load(run / "last.npz", allow_pickle=False) as file:  # plain NumPy reads it
         about = json.loads(str(file["about"]))
-        assert about["version"] == 3 and about["settings"]["hidden_size"] == 8 and about["training"]["rng"]
+        assert about["version"] == 4 and about["settings"]["hidden_size"] == 8 and about["training"]["rng"]
         assert {"params/Why", "optimizer/m/Why", "optimizer/t", "state/0/0"} <= set(file.files)
 
 

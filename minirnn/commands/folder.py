@@ -20,6 +20,7 @@ from minirnn.text import Vocabulary
 
 FILES = {"last.npz", "best.npz", "history.csv", "config.json", "text.npy", "loss.png"}
 UNBORN = {"text.npy", "last.npz.partial"}  # what a run leaves that is killed before there is anything to resume
+NUMBERS = ("step", "epoch", "loss", "valid", "accuracy")  # in a row of the history
 Parts = Sequence[Sequence[str | Path]]
 
 
@@ -155,7 +156,9 @@ def described(checkpoint: Checkpoint, path: Path) -> tuple[Settings, dict[str, A
             if type(row) is not dict or not {"step", "epoch", "loss"} <= row.keys():
                 raise ValueError(f"the history must have step, epoch and loss in every row, got {row!r:.40}")
             for name, value in row.items():
-                if name not in ("step", "epoch", "loss", "valid", "accuracy") or type(value) not in (int, float):
+                norms = name in ("weights", "gradients")  # one for each parameter
+                fits = type(value) is list and len(value) == len(checkpoint.model.params) if norms else name in NUMBERS
+                if not fits or any(type(one) not in (int, float) for one in (value if norms else [value])):
                     raise ValueError(f"the history must have numbers, got {name!r:.20} {value!r:.20}")
     except ValueError as error:
         raise ValueError(f"{path} cannot be resumed: {error}") from error

@@ -4,7 +4,7 @@ import math
 import os
 import shutil
 import time
-from typing import TextIO
+from typing import Any, TextIO
 
 from minirnn.train import Report
 
@@ -26,7 +26,7 @@ class Progress:
         self.shown = -math.inf  # when the line was last written over
         self.valid: list[str] = []  # of the last evaluation
 
-    def show(self, report: Report, row: dict[str, float], lasting: bool, summed: int = 0) -> None:
+    def show(self, report: Report, row: dict[str, Any], lasting: bool, summed: int = 0) -> None:
         """Say how far training is; ``lasting`` lines stay. ``summed``: also the loss summed over so many tokens."""
         if "valid" in row:
             other = beside(row["valid"], self.unit).removesuffix(" per character")

@@ -40,7 +40,8 @@ from minirnn.train import Report, evaluate
 
 VALIDATION_TOKENS = 1_000_000  # of a longer validation text only the beginning is read
 POINTS = 200  # of the loss curve, at least
-Row = dict[str, float]  # step, epoch, loss (smoothed), and where it was evaluated valid and accuracy
+# step, epoch, loss (smoothed); where it was evaluated also valid and accuracy, and what Run.norms gives
+Row = dict[str, Any]
 
 
 def load_ids(path: Path, tokens: list[int]) -> list[Array]:
@@ -162,6 +163,7 @@ class Run:
                 self.keep()  # evaluating takes a while, and a second Ctrl-C ends it at once
             if len(self.valid_ids):
                 row["valid"], row["accuracy"] = evaluate(self.trainer.model, self.valid_ids)
+            row |= self.norms()
         if evaluated or step % max(1, self.total // POINTS) == 0:
             self.history.append(row)
         go_on = f"go on with: minirnn train --resume --out {self.folder}"
@@ -185,6 +187,17 @@ class Run:
             self.show_sample(self.trainer.model, f"sample at step {step:,}", 200 if self.vocab.kind == "chars" else 40)
         return bool(self.ending)
 
+    def norms(self) -> Row:
+        """The norm of each parameter, in their order, and of its gradient by the batch that comes next, undropped."""
+        trainer, model = self.trainer, self.trainer.model
+        batch = trainer.step % trainer.batches_per_epoch
+        x, y = trainer.x[batch], trainer.y[batch]
+        state = trainer.state if batch else model.zero_state(x.shape[1])
+        with np.errstate(over="ignore", invalid="ignore"):  # the trainer says it when it gets there
+            _, grads, _ = model.loss_and_grads(x, y, state, reduction=trainer.reduction)
+            norms = [[float(np.linalg.norm(part[name])) for name in model.params] for part in (model.params, grads)]
+        return {"weights": norms[0], "gradients": norms[1]}
+
     @property
     def evaluations(self) -> list[Row]:
         """The rows of the history that have a validation loss."""
@@ -203,7 +216,7 @@ class Run:
         save_checkpoint(self.folder / "last.npz", self.trainer, self.vocab, self.stored, self.history)
         self.kept = self.trainer.step
         with whole(self.folder / "history.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["step", "epoch", "loss", "valid", "accuracy"])
+            writer = csv.DictWriter(file, ["step", "epoch", "loss", "valid", "accuracy"], extrasaction="ignore")
             writer.writeheader()
             writer.writerows(self.history)
 

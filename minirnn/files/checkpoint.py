@@ -31,7 +31,7 @@ from minirnn.text import Vocabulary
 from minirnn.train import Trainer
 
 FORMAT = "minirnn model"
-VERSION = 3  # 1 had no checkpoints, 2 no digests and other names of settings
+VERSION = 4  # 1 had no checkpoints, 2 no digests and other names of settings, 3 no norms in the history
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Checkpoint:
     arrays: Params  # these and
     training: dict[str, Any]  # these for restore
     settings: dict[str, Any]  # how the run was started
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
 
 
 def save_model(path: str | Path, model: LanguageModel, vocab: Vocabulary) -> None:
@@ -61,7 +61,7 @@ def save_checkpoint(
     trainer: Trainer,
     vocab: Vocabulary,
     settings: dict[str, Any] | None = None,
-    history: list[dict[str, float]] | None = None,
+    history: list[dict[str, Any]] | None = None,
 ) -> None:
     """Write all there is of a training run, as :func:`save_model` writes a model.
 
