@@ -89,7 +89,7 @@ def relink(path: Path) -> tuple[str, list[Path]]:
         target = (path.parent / match[1]).resolve()
         if not target.exists():
             raise SystemExit(f"{path.relative_to(ROOT)} links to {match[1]}, which does not exist")
-        if target.is_relative_to(DOCS / "figures"):
+        if target.is_relative_to(DOCS / "figures") and target.suffix in (".svg", ".png"):
             return "/" + target.relative_to(DOCS).as_posix()
         if target.is_file():
             linked.append(target)

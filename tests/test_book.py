@@ -23,9 +23,9 @@ CHAPTERS = {
     "docs/02-memory.md": (12, 3, 1),
     "docs/03-backpropagation.md": (9, 3, 0),
     "docs/04-gradient-checking.md": (10, 0, 2),
-    "docs/05-training.md": (11, 4, 2),
+    "docs/05-training.md": (11, 5, 2),
     "docs/06-how-far-back.md": (8, 1, 2),
-    "docs/07-gates.md": (10, 3, 3),
+    "docs/07-gates.md": (9, 5, 3),
     "docs/10-pytorch.md": (4, 2, 1),
 }
 PASSAGE = re.compile(r"^```py\n# (\S+\.py)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -1,8 +1,8 @@
-"""The longer runs of the chapter on training: three optimizers at six rates each, and four ways to clip.
+"""The longer runs of the chapter on training: three optimizers at six rates each, four ways to clip, and what is written.
 
     python docs/figures/run_training.py
 
-It takes about half a minute, and writes training.json here.
+It takes about a minute, and writes training.json here.
 """
 
 import json
@@ -53,4 +53,14 @@ for name, limits in CLIPPING.items():
     losses, _, norms = zip(*(run(minirnn.SGD(2.0), seed, **limits) for seed in SEEDS), strict=True)
     clipping[name] = {"loss": rounded(losses), "norms": rounded(norms[0])}
     print(name, clipping[name]["loss"], flush=True)
-(FOLDER / "training.json").write_text(json.dumps({"rates": rates, "clipping": clipping}) + "\n", encoding="utf-8")
+
+model = minirnn.LanguageModel.init(minirnn.ModelConfig("rnn", len(vocab), hidden_size=64), rng=0)
+trainer = minirnn.Trainer(model, minirnn.Adam(0.01), train, batch_size=16, seq_length=25, clip_norm=0.5)
+samples = []
+for report in trainer.steps(3000):
+    if report.step in (1, 10, 50, 200, 800, 3000):
+        written = "".join(minirnn.sample(model, vocab, rng=1, prime="\n\n", length=60, temperature=0.7))
+        samples.append((report.step, round(minirnn.evaluate(model, valid)[0], 4), written))
+        print(samples[-1], flush=True)
+data = {"rates": rates, "clipping": clipping, "samples": samples}
+(FOLDER / "training.json").write_text(json.dumps(data) + "\n", encoding="utf-8")
