@@ -176,7 +176,8 @@ def gradient_reach(model: LanguageModel, x: Array, y: Array, state: ModelState) 
     for t in range(len(x)):
         h, state, (_, _, layers) = stack_forward(model.config, model.params, x[t : t + 1], state, None)
         steps.append([cache for cache, _ in layers])
-    dh, dstates = gradient_of_loss(model, h, y[-1:]), [None] * model.config.layers
+    dh = gradient_of_loss(model, h, y[-1:])
+    dstates: list = [None] * model.config.layers
     norms = [np.linalg.norm(dh[0], axis=0)]
     for caches in reversed(steps[1:]):
         _, dstates = step_back(model, caches, dh, dstates)

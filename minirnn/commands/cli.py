@@ -77,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_train(command)
     add_sample(command)
     add_score(command)
+    add_inspect(command)
     info = command(
         "info",
         "what is in a run?",
@@ -164,6 +165,34 @@ def add_score(command: Callable[..., Any]) -> None:
     parser.add_argument("--csv", metavar="CSV", type=PATH, help="write the surprisal of every token to this file")
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="show the text in colour; "
                         "auto: on a terminal, unless NO_COLOR is set (auto)")  # fmt: skip
+
+
+def add_inspect(command: Callable[..., Any]) -> None:
+    """``minirnn inspect``."""
+    parser = command(
+        "inspect",
+        "look inside a network while it reads",
+        "Write one page for a browser, which loads nothing: a text in the colours of any unit or gate, which units "
+        "know what about it (and which only seem to), what comes next at every place, and what a prediction depends on. Or "
+        "show the text in the colours of one unit on the terminal.",
+        run_inspect,
+    )
+    parser.add_argument("model", metavar="RUN", type=PATH, help="folder of a run, or one .npz file")
+    parser.add_argument("file", metavar="TEXT", nargs="?", type=PATH, help="a text file; without one the text that the "
+                        "run set aside for validation, else one that the model writes")  # fmt: skip
+    parser.add_argument("--out", metavar="PAGE", type=PATH, default="inspect.html", help="the page (inspect.html)")
+    parser.add_argument("--compare", metavar="RUN", type=PATH, help="another network beside it, on the same text")
+    parser.add_argument(
+        "--length", metavar="N", type=whole(1), default=5000, help="tokens of the text to look at (5000)"
+    )
+    parser.add_argument("--encoding", default="utf-8", help="of the text (utf-8)")
+    parser.add_argument("--terminal", action="store_true", help="no page: the text here, in the colours of one unit")
+    parser.add_argument("--unit", metavar="N", type=whole(0), help="which one; without it that which goes best with "
+                        "something")  # fmt: skip
+    parser.add_argument("--part", metavar="NAME", help='of which state or gate: "gru 1 z" is the update gate of the '
+                        "first layer (h of the last layer)")  # fmt: skip
+    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="or bars below the text; "
+                        "auto: colours on a terminal, unless NO_COLOR is set (auto)")  # fmt: skip
 
 
 def add_grade(command: Callable[..., Any]) -> None:
@@ -299,9 +328,37 @@ def run_score(args: argparse.Namespace) -> int:
     tokens, nats, unknown = score.score(model, vocab, minirnn.read_text(args.file, args.encoding), args.unknown)
     if args.csv:
         score.write_csv(Path(args.csv), tokens, nats)
-    if args.color == "always" or (args.color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")):
+    if in_colour(args.color):
         score.show_coloured(tokens, nats, vocab)
     score.show_summary(nats, unknown, vocab)
+    return 0
+
+
+def in_colour(wish: str) -> bool:
+    """Whether to write in colours, as ``--color`` says."""
+    return wish == "always" or (wish == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+
+
+def run_inspect(args: argparse.Namespace) -> int:
+    """``minirnn inspect``: a page, or a text in colours."""
+    from minirnn.commands import inspect
+
+    if args.terminal and args.compare:
+        raise ValueError("--compare needs a page; leave --terminal out")
+    if not args.terminal and (args.unit is not None or args.part):
+        raise ValueError("--unit and --part are for --terminal; on a page they are chosen there")
+    text = minirnn.read_text(args.file, args.encoding) if args.file else None
+    paths = find_model(args.model), find_model(args.compare) if args.compare else None
+    named, tokens, source = inspect.gather(paths[0], text, args.length, paths[1])
+    if args.terminal:
+        checkpoint = named[0][1]
+        part, unit, values = inspect.choose(checkpoint, tokens, args.part, args.unit)
+        print(inspect.coloured(checkpoint.vocab, tokens, values, part, in_colour(args.color)))
+        print(f"{part}, unit {unit}: mean {values.mean():.3f}, from {values.min():.3f} to {values.max():.3f}")
+        return 0
+    html = inspect.page(named, tokens, source or args.file)
+    inspect.write(Path(args.out), html)
+    print(f"{args.out}: {len(tokens):,} {named[0][1].vocab.unit}s, {len(html) / 1e6:.1f} MB; open it in a browser")
     return 0
 
 

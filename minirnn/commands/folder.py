@@ -55,6 +55,7 @@ def begin(folder: Path, parts: Parts, settings: Settings, init_from: Path | None
         if former:
             transplant(former, run.trainer.model, vocab)
         run.lock = lock
+        run.history[0] |= run.norms()
         run.keep()  # from now on there is something to resume
     except BaseException as error:
         for name in FILES:

@@ -1,7 +1,7 @@
 """What goes on in a network while it reads? ``minirnn inspect``: one page for a browser, or a text in colours.
 
-The page is ``page/inspect.html`` with its style and its script put in, and with the numbers as JSON: arrays are base64 of
-small integers with a scale. It loads nothing, so it can be kept and sent.
+The page is ``page/inspect.html`` with its style and its script put in, and with the numbers as JSON: arrays are base64
+of small integers with a scale. It loads nothing, so it can be kept and sent.
 """
 
 import base64
@@ -29,7 +29,7 @@ BYTES = 2_300_000  # of states and gates in a page, which as base64 are a third 
 STEPS_BACK, WORK = 64, 2.5e10  # how far a gradient is followed, and how many multiplications may be spent on it
 BEST = 5  # next tokens that are shown
 SLICE = 256  # tokens whose logits are computed at a time
-STATES = ("h", "c")
+STATES, GATES = ("h", "c"), tuple("rzifo")  # gates are between 0 and 1; the candidates n and g are neither
 # Backgrounds of a terminal, from -1 (blue) over 0 to 1 (orange), which all readers can tell apart; and without colours.
 COLOURS = ("48;5;25;38;5;231", "48;5;74;38;5;16", "48;5;153;38;5;16", "", "48;5;223;38;5;16", "48;5;215;38;5;16",
            "48;5;166;38;5;231")  # fmt: skip
@@ -179,11 +179,11 @@ def parts(traces: dict[str, Array], known: Array, H: int, limit: float) -> list[
         if name.endswith("h"):
             order = np.argsort(-strength, kind="stable")
         kept = order[: room if state else max(1, min(room, int(rest)))]
-        gate = name[-1] in "rzifo"  # between 0 and 1
+        gate = name.endswith(GATES)
         size = 1.0 if name[-1] != "c" else max(1.0, float(np.abs(values).max()))
         counts, _ = np.histogram(values / size, bins=32, range=(0 if gate else -1, 1))
         made.append({
-            "name": name, "low": 0 if gate else -size, "high": size, "units": kept.tolist(),
+            "name": name, "hidden": H, "low": 0 if gate else -size, "high": size, "units": kept.tolist(),
             "values": pack(values[:, kept].T, "u1" if gate else "i1", 1 / 255 if gate else size / 127),
             "first": start - H if state else None,  # its first row among the known
             "order": [int(kept[i]) for i in probes.by_similarity(values[:, kept])],
@@ -212,7 +212,7 @@ def finite(value: float) -> float | None:
 # --- the page -------------------------------------------------------------------------------------------
 
 
-def build(named: Sequence[tuple[str, Checkpoint]], tokens: list[str], source: str) -> str:
+def page(named: Sequence[tuple[str, Checkpoint]], tokens: list[str], source: str) -> str:
     """The page, as HTML; ValueError if a network does not know a token of the text."""
     vocab = named[0][1].vocab
     if any(checkpoint.vocab.kind != vocab.kind for _, checkpoint in named):
@@ -229,21 +229,23 @@ def build(named: Sequence[tuple[str, Checkpoint]], tokens: list[str], source: st
     }
     # In a script element only "<" could end the data; a text may hold anything.
     numbers_json = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    page = resources.files("minirnn.commands").joinpath("page")
-    html = page.joinpath("inspect.html").read_text(encoding="utf-8")
-    for name, content in (("css", None), ("js", None), ("json", numbers_json)):
-        content = content or page.joinpath(f"inspect.{name}").read_text(encoding="utf-8")
+    files = {name: resources.files("minirnn.commands").joinpath(f"page/inspect.{name}").read_text(encoding="utf-8")
+             for name in ("html", "css", "js")}  # fmt: skip
+    html = files["html"]
+    for name, content in (("css", files["css"]), ("js", files["js"]), ("json", numbers_json)):
         before, _, after = html.partition(f"/* inspect.{name} */")
         html = before + content + after
     return html
 
 
-def inspect(
+def gather(
     path: Path, text: str | None, length: int, other: Path | None = None
 ) -> tuple[list[tuple[str, Checkpoint]], list[str], str]:
     """The networks, the tokens they read, and where these are from."""
-    named = [(str(p if p.is_file() and p.parent == Path() else p.parent), load_checkpoint(p))
-             for p in (path, other) if p]  # fmt: skip
+    of_a_run = ("best.npz", "last.npz", "model.npz")
+    named = [
+        (p.absolute().parent.name if p.name in of_a_run else p.name, load_checkpoint(p)) for p in (path, other) if p
+    ]
     checkpoint = named[0][1]
     if text is None:
         return named, *text_of_run(checkpoint, path, length)
@@ -276,15 +278,17 @@ def choose(checkpoint: Checkpoint, tokens: list[str], part: str | None, unit: in
     return part, unit, values[:, unit]
 
 
-def coloured(vocab: Vocabulary, tokens: list[str], values: Array, gate: bool, colour: bool) -> str:
+def coloured(vocab: Vocabulary, tokens: list[str], values: Array, part: str, colour: bool) -> str:
     """The text, each token on a background that says how active the unit is; or without colours, with bars below."""
     size = max(1.0, float(np.abs(values).max()))
-    scaled = values / size if not gate else 2 * values - 1  # -1 ... 1
+    scaled = 2 * values - 1 if part.endswith(GATES) else values / size  # -1 ... 1
     out, bars = [], ""
     for piece, value in zip(vocab.spaced(tokens), scaled, strict=True):
         code = COLOURS[min(len(COLOURS) - 1, int((value + 1) / 2 * len(COLOURS)))]
         if piece == "\n":
-            out.append(f"\033[{code}m↵\033[0m\n" if colour and code else "\n" + ("" if colour else bars + "\n"))
+            out.append(
+                f"\033[{code}m↵\033[0m\n" if colour and code else "\n" + (f"{bars}\n" if bars and not colour else "")
+            )
             bars = ""
             continue
         out.append(f"\033[{code}m{piece}\033[0m" if colour and code else piece)

@@ -1,4 +1,4 @@
-"""What do the units of a network know about the text? Properties of a text, correlations, probes, and what chance gives.
+"""What do the units of a network know about the text? Its properties, correlations, probes, and what chance gives.
 
 Whoever looks at hundreds of units for one that goes with a property will find one. So the first half of the text
 chooses the unit, the second half says how well it does, and all of it is done again with the text shifted against the
@@ -19,7 +19,7 @@ from minirnn.text import END_OF_LINE
 
 SHIFTS = 100  # of the text against the states
 FEWEST = 200  # tokens of a text in which something can be found
-PAIRS = {"[": "]", "(": ")", "{": "}", "“": "”", "«": "»"}  # noqa: RUF001
+PAIRS = {"[": "]", "(": ")", "{": "}", "“": "”", "«": "»"}
 VOWELS = "aeiouäöüàáâèéêíìîóòôúùûаеёиоуыэюяαεηιουω"  # noqa: RUF001
 SPEAKER = re.compile(r"[^\W\d_][\w .'’-]{0,30}[:.]?")  # noqa: RUF001
 
@@ -66,7 +66,8 @@ def steps_since(event: Array) -> Array:
 
 def inside(tokens: Sequence[str], openers: str) -> Array:
     """Whether a bracket or quotation mark is open after each token."""
-    closers, result = [], []
+    closers: list[str] = []
+    result = []
     for token in tokens:
         for c in token:
             if closers and c == closers[-1]:
@@ -179,7 +180,8 @@ def connectivity(model: LanguageModel, ids: Array, steps: int) -> Array:
     )
     h, _, (_, _, layers) = stack_forward(config, model.params, ids[None, :-1], before, None)  # (1, H, T)
     caches = [cache for cache, _ in layers]
-    dh, dstates = gradient_of_loss(model, h, ids[None, 1:]), [None] * config.layers
+    dh = gradient_of_loss(model, h, ids[None, 1:])
+    dstates: list = [None] * config.layers
     norms = np.zeros((T, steps))
     for k in range(min(steps, T)):
         dx, dstates = step_back(model, caches, dh, dstates)

@@ -139,7 +139,7 @@ function view(network, index) {
       const y = x.map((k) => (k <= place && reachAt(place, k) ? 10 ** ((reachAt(place, k) - 1) / 20 - 10) : null));
       series.unshift({ name: `after “${visible(text[place])}” at ${place}`, x, y, colour: 4, dash: 0 });
     }
-    box.replaceChildren(lines(series, "steps earlier", true));
+    box.replaceChildren(lines(series, "steps earlier", box.clientWidth));
     if (place >= positions) box.append(make("p", { class: "note" }, positions
       ? `Computed for the first ${positions.toLocaleString("en")} places; go there to see one.`
       : "A single token predicts nothing that came."));
@@ -169,7 +169,7 @@ function view(network, index) {
       option.unit = number;
       return option;
     }));
-    const left = network.parts[0].histogram && part.hidden ? `, ${part.units.length} of ${part.hidden}` : "";
+    const left = part.units.length < part.hidden ? `, the ${part.units.length} best known of ${part.hidden}` : "";
     find(".units-title").textContent = `Units of ${part.name}${left}`;
     if (!part.units.includes(unit)) unit = list[0];
   }
@@ -223,8 +223,8 @@ function view(network, index) {
     content.push(came === undefined ? make("p", {}, "Here the text ends.")
       : make("p", {}, "There came ", make("kbd", { class: "came" }, visible(came)),
         `: ${surprisal.at(t).toFixed(2)} nats, its guess number ${rank.stored[t]}.`));
-    content.push(make("p", {}, `${part.name}, unit ${unit}: ${signed(value(t))}`));
     box.replaceChildren(...content);
+    find(".value").textContent = `${part.name}, unit ${unit}: ${signed(value(t))}`;
   }
 
   // --- pictures
@@ -340,13 +340,15 @@ function view(network, index) {
   function drawNorms() {
     const norms = network.norms;
     if (!norms) {
-      find(".norms").append(make("p", { class: "note" }, "Nothing was kept: a model without a training run, or one of an earlier release."));
+      find(".norms").replaceChildren(make("p", { class: "note" }, "Nothing was kept: a model without a training run, or one of an earlier release."));
       return;
     }
-    for (const [key, title] of [["weights", "weights"], ["gradients", "gradients"]]) {
+    const boxes = ["weights", "gradients"].map(() => make("div"));
+    find(".norms").replaceChildren(...boxes); // now they have a width
+    ["weights", "gradients"].forEach((key, n) => {
       const series = norms.names.map((name, i) => ({ name, x: norms.steps, y: norms[key][i], colour: i % 7, dash: Math.floor(i / 7) }));
-      find(".norms").append(make("div", {}, make("p", { class: "note" }, `Norm of the ${title}`), lines(series, "step", true)));
-    }
+      boxes[n].append(make("p", { class: "note" }, `Norm of the ${key}`), lines(series, "step", boxes[n].clientWidth));
+    });
   }
 
   // --- put together
@@ -405,29 +407,28 @@ function view(network, index) {
     find(".strip").setAttribute("aria-label", `Surprisal over the whole text${said}`);
     write();
     drawFindings();
-    drawNorms();
     const first = network.findings.find((f) => f.claimed && f.part === part.name && part.units.includes(f.unit));
     if (first) unit = first.unit;
     setPart(part.name);
   }
 
-  const redraw = () => { drawStrip(); drawHeat(); drawReach(); };
+  const redraw = () => { drawStrip(); drawHeat(); drawReach(); drawNorms(); };
   return { root, network, index, mean: meanReach(), spans, start, arrive, redraw, choose, setMode };
 }
 
-// --- a chart of lines --------------------------------------------------------------------------------
+// --- a chart of lines, on a logarithmic scale ----------------------------------------------------------
 
-function lines(series, xLabel, log) {
-  const W = 560, H = 230, left = 52, bottom = 34, top = 8;
+function lines(series, xLabel, width) {
+  const W = Math.max(280, width), H = 240, left = 46, bottom = 34, top = 8;
   const picture = make("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${series.map((s) => s.name).join(", ")} over ${xLabel}` });
-  const fits = (y) => y !== null && (!log || y > 0), scale = log ? Math.log10 : (y) => y;
-  const ys = series.flatMap((s) => s.y.filter(fits)).map(scale), xs = series.flatMap((s) => s.x);
+  const fits = (y) => y !== null && y > 0;
+  const ys = series.flatMap((s) => s.y.filter(fits)).map(Math.log10), xs = series.flatMap((s) => s.x);
   if (!ys.length) return make("p", { class: "note" }, "There is nothing to draw.");
   let low = Math.floor(Math.min(...ys)), high = Math.ceil(Math.max(...ys));
   if (low === high) high += 1;
   const x0 = Math.min(...xs), x1 = Math.max(...xs, x0 + 1);
   const px = (x) => left + ((W - left - 8) * (x - x0)) / (x1 - x0);
-  const py = (y) => top + ((H - bottom - top) * (high - scale(y))) / (high - low);
+  const py = (y) => top + ((H - bottom - top) * (high - Math.log10(y))) / (high - low);
   const every = Math.ceil((high - low) / 6);
   for (let d = low; d <= high; d += every) {
     const y = py(10 ** d);
@@ -471,7 +472,8 @@ main.classList.toggle("two", data.networks.length > 1);
 data.networks.forEach((network, index) => views.push(view(network, index)));
 for (const one of views) main.append(one.root);
 for (const one of views) one.start();
-moveTo(Math.min(text.length - 1, 60));
 const again = () => views.forEach((one) => one.redraw());
+moveTo(Math.min(text.length - 1, 60));
+again();
 addEventListener("resize", again);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
