@@ -30,8 +30,5 @@ trainer = minirnn.Trainer(
 for report in trainer.steps(STEPS):
     if report.step % 250 == 0:
         loss = minirnn.evaluate(model, valid)[0]
-        print(
-            f"step {report.step}  {report.smooth_loss:.3f}, on the text set aside {loss:.3f} nats per character",
-            flush=True,
-        )
+        print(f"step {report.step}  {report.smooth_loss:.3f}, on the text set aside {loss:.3f} nats per character", flush=True)
 minirnn.save_model(FOLDER / "inside.npz", model.astype(np.float16), vocab)  # half as large, and hardly worse

@@ -1,4 +1,4 @@
-"""The longer runs of the chapter on training: three optimizers at six rates each, four ways to clip, and what is written.
+"""The longer runs of the chapter on training: optimizers at several rates, ways to clip, and what is written.
 
     python docs/figures/run_training.py
 
