@@ -6,7 +6,15 @@ from matplotlib.figure import Figure
 
 import minirnn
 from minirnn.derivatives import complex_step_gradient
-from minirnn.plots import gradient_reach, plot_confusion, plot_gradient_reach, plot_losses, plot_units
+from minirnn.plots import (
+    gradient_reach,
+    plot_confusion,
+    plot_error_vs_eps,
+    plot_gates,
+    plot_gradient_reach,
+    plot_losses,
+    plot_units,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -51,6 +59,36 @@ def test_units_are_rows_and_tokens_columns():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "␣", "b", "↵"]
     below = Figure().subplots()
     assert plot_units(units, list("a b\n"), below) is below
+
+
+def test_gates_are_shown_from_closed_to_open_and_words_stand_upright():
+    gates = np.linspace(0, 1, 6).reshape(2, 3)  # (T, H)
+    axes = plot_gates(gates, ["mark", "a"], name="forget gate")
+    assert np.array_equal(axes.images[0].get_array(), gates.T)
+    assert axes.images[0].get_clim() == (0, 1)
+    assert axes.figure.axes[1].get_ylabel() == "forget gate"
+    assert (
+        axes.get_xticklabels()[0].get_rotation() == 90
+        and plot_gates(gates, "ab").get_xticklabels()[0].get_rotation() == 0
+    )
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda axes: plot_losses([{"step": 1, "loss": 4.0}], axes, "character", 65),
+        lambda axes: plot_confusion(np.eye(2, dtype=int), ["Anna", "Bert"], axes),
+        lambda axes: plot_error_vs_eps(lambda p: (p["x"] ** 3).sum(), {"x": np.ones(3)}, axes),
+        lambda axes: plot_units(np.zeros((2, 3)), "ab", axes),
+        lambda axes: plot_gates(np.zeros((2, 3)), "ab", axes),
+        lambda axes: plot_gradient_reach({"tanh": np.ones(3)}, axes),
+    ],
+)
+def test_every_picture_is_drawn_in_the_axes_it_is_given_or_in_new_ones_and_saves_nothing(draw, monkeypatch):
+    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: pytest.fail("saved"))
+    axes = Figure().subplots()
+    assert draw(axes) is axes and axes.has_data()
+    assert draw(None).has_data()
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])

@@ -1,4 +1,4 @@
-"""The longer runs of the chapter on training: three optimizers at six rates each, four ways to clip, and what is written.
+"""The longer runs of the chapter on training: optimizers at several rates, ways to clip, and what is written.
 
     python docs/figures/run_training.py
 
@@ -44,10 +44,13 @@ def rounded(numbers):
     return [float(f"{number:.4g}") for number in numbers]
 
 
-rates = {}
+rates, curves = {}, {}
 for optimizer, choices in RATES.items():
     rates[optimizer.__name__] = {rate: rounded(run(optimizer(rate), seed)[0] for seed in SEEDS) for rate in choices}
     print(optimizer.__name__, rates[optimizer.__name__], flush=True)
+for rate in (0.1, 1, 3):
+    _, losses, _ = run(minirnn.SGD(rate), SEEDS[0])
+    curves[rate] = rounded(np.reshape(losses, (-1, 10)).mean(axis=1))  # of ten steps each
 clipping = {}
 for name, limits in CLIPPING.items():
     losses, _, norms = zip(*(run(minirnn.SGD(2.0), seed, **limits) for seed in SEEDS), strict=True)
@@ -62,5 +65,5 @@ for report in trainer.steps(3000):
         written = "".join(minirnn.sample(model, vocab, rng=1, prime="\n\n", length=60, temperature=0.7))
         samples.append((report.step, round(minirnn.evaluate(model, valid)[0], 4), written))
         print(samples[-1], flush=True)
-data = {"rates": rates, "clipping": clipping, "samples": samples}
+data = {"rates": rates, "curves": curves, "clipping": clipping, "samples": samples}
 (FOLDER / "training.json").write_text(json.dumps(data) + "\n", encoding="utf-8")
