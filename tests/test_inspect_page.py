@@ -1,4 +1,4 @@
-"""The page of ``minirnn inspect`` in a real browser: keys and clicks, hovering, two networks, phone and desktop, speed."""
+"""The page of ``minirnn inspect`` in a real browser: keys, clicks, hovering, two networks, screens, speed."""
 
 import os
 import re
@@ -13,6 +13,7 @@ from minirnn.commands.cli import main
 playwright = pytest.importorskip("playwright.sync_api", reason="the page is looked at with playwright")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+RIGHT_TO_LEFT = "שלום עולם\nمرحبا بالعالم\n"  # noqa: RUF001
 PLAY = (ROOT / "examples" / "data" / "play.txt").read_text()
 
 
@@ -60,7 +61,7 @@ def pages(tmp_path_factory):
     }
     strange = {
         "script": '</script><script>document.title = "taken"</script> <b>"q"</b> &amp; <!-- \\u003c',
-        "right to left": "שלום עולם\nمرحبا بالعالم\n",
+        "right to left": RIGHT_TO_LEFT,
         "emoji": "👩‍🚀 🇩🇪 e\u0301 🙂\n",
         "one token": "x",
     }
@@ -209,7 +210,7 @@ def test_any_text_is_shown_as_it_is(visit):
     script = visit("script")
     assert script.evaluate(shown) == '</script><script>document.title = "taken"</script> <b>"q"</b> &amp; <!-- \\u003c'
     hebrew = visit("right to left")
-    assert hebrew.evaluate(shown) == "שלום עולם\nمرحبا بالعالم\n"
+    assert hebrew.evaluate(shown) == RIGHT_TO_LEFT
     boxes = [hebrew.locator(".block > span").nth(t).bounding_box()["x"] for t in (0, 3)]
     assert boxes[0] > boxes[1]  # from the right
     assert visit("words").locator(".block > span").nth(2).inner_text() == "north,"
