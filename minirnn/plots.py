@@ -137,6 +137,30 @@ def plot_gates(gates: np.ndarray, tokens: Sequence[str], axes: "Axes | None" = N
     return over_tokens(gates, tokens, axes, 0, name)
 
 
+def plot_text(values: np.ndarray, tokens: Sequence[str], axes: "Axes | None" = None, columns: int = 60) -> "Axes":
+    """Draw a text, each token on a background that says what one unit was after it: ``values`` (T,) in [-1, 1].
+
+    The text is broken at its own line ends, and after ``columns`` characters; words stand a space apart.
+    """
+    gap, row, column, places = int(max(map(len, tokens)) > 1), 0, 0, []
+    for token in tokens:
+        if column + len(token) > columns:
+            row, column = row + 1, 0
+        places.append((row, column))
+        row, column = (row + 1, 0) if token == "\n" else (row, column + len(token) + gap)
+    grid = np.full((places[-1][0] + 1, columns), np.nan)
+    axes = axes_for(axes, (0.16 * columns, 0.5 + 0.3 * len(grid)))
+    for token, value, (row, column) in zip(tokens, values, places, strict=True):
+        grid[row, column : column + len(token)] = value
+        shown, colour = {"\n": "↵", " ": ""}.get(token, token), "white" if abs(value) > 0.6 else "black"
+        if shown:
+            axes.text(column + (len(token) - 1) / 2, row, shown, ha="center", va="center", color=colour, fontsize=9)
+    image = axes.imshow(grid, cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto", interpolation="none")
+    axes.set_axis_off()
+    axes.figure.colorbar(image, ax=axes, label="activation")
+    return axes
+
+
 def over_tokens(rows: Array, tokens: Sequence[str], axes: "Axes | None", lowest: int, label: str) -> "Axes":
     """A heat map of values (T, H) between lowest and 1, a row for each unit, a column for each token."""
     axes = axes_for(axes, (1.5 + 0.15 * len(tokens), 1 + 0.1 * rows.shape[1]))

@@ -13,6 +13,7 @@ from minirnn.plots import (
     plot_gates,
     plot_gradient_reach,
     plot_losses,
+    plot_text,
     plot_units,
 )
 
@@ -135,3 +136,14 @@ def test_the_curve_is_corrected_for_the_start_of_the_smoothing_and_marks_the_bes
     assert training.get_ydata()[4] == pytest.approx(np.average(losses, weights=weights))
     (mark,) = axes[0].collections
     assert mark.get_offsets().tolist() == [[4, 1.1]]
+
+
+def test_a_text_has_the_colours_of_a_unit_and_breaks_at_its_lines():
+    axes = plot_text(np.array([0.1, -0.2, 0.3, 0.9, -1.0]), list("ab\ncd"), columns=3)
+    grid = axes.images[0].get_array()
+    assert np.array_equal(np.ma.filled(grid, np.nan), [[0.1, -0.2, 0.3], [0.9, -1.0, np.nan]], equal_nan=True)
+    assert [text.get_text() for text in axes.texts] == ["a", "b", "↵", "c", "d"]
+    words = plot_text(np.array([0.5, 0.25, -0.5]), ["to", "be", "or"], columns=6)
+    grid = np.ma.filled(words.images[0].get_array(), 0)
+    assert grid.tolist() == [[0.5, 0.5, 0, 0.25, 0.25, 0], [-0.5, -0.5, 0, 0, 0, 0]]
+    assert plot_text(np.zeros(1), ["x"], axes) is axes

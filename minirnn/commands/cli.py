@@ -173,7 +173,7 @@ def add_inspect(command: Callable[..., Any]) -> None:
         "inspect",
         "look inside a network while it reads",
         "Write one page for a browser, which loads nothing: a text in the colours of any unit or gate, which units "
-        "know what about it (and which only seem to), what comes next at every place, and what a prediction depends on. Or "
+        "know what about it (and which only seem to), what comes next at every place, what a prediction depends on. Or "
         "show the text in the colours of one unit on the terminal.",
         run_inspect,
     )
@@ -427,6 +427,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "texts" in args:  # texts may stand on both sides of the options
         while rest and not rest[0].startswith("-"):
             args.texts.append(rest.pop(0))
+    elif "compare" in args and args.file is None and rest and not rest[0].startswith("-"):
+        args.file = rest.pop(0)  # so may the one of inspect
     if rest:
         parser.error(f"there is no {rest[0]}")
     args.as_program = argv is None
