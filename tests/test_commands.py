@@ -50,6 +50,9 @@ def test_several_samples_are_different_and_a_stop_string_ends_each(tmp_path, mod
     out = output(capsys, "sample", tmp_path, "--length", 200, "--count", 3, "--stop", "e")
     samples = [part.split("\n", 1)[1].removesuffix("\n") for part in out.split("----- ")[1:]]
     assert len(set(samples)) == 3 and all(sample.index("e") == len(sample) - 1 for sample in samples)
+    columns = zip(*minirnn.sample(model, VOCAB, 0, "", 200, 0.8, None, None, "e", 3), strict=True)
+    assert samples == ["".join(column) for column in columns]
+    assert output(capsys, "sample", tmp_path, "--length", 0, "--count", 2) == "----- 1 -----\n\n----- 2 -----\n\n"
 
 
 def test_words_are_shown_with_spaces_between(tmp_path, capsys):

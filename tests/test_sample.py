@@ -19,7 +19,7 @@ def model(rng):
 
 def frequencies(logits, n=20_000, **options):
     rng = np.random.default_rng(0)
-    return np.bincount([choose(logits, rng, **options) for _ in range(n)], minlength=len(logits)) / n
+    return np.bincount(choose(np.tile(logits, (n, 1)), rng, **options), minlength=len(logits)) / n
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -98,6 +98,42 @@ def test_the_prime_is_no_part_of_the_stop_string(model):
     assert list(sample(model, VOCAB, 0, prime="b", length=5, stop="ba")) == ["a"] * 5
 
 
+def test_many_texts_at_once_are_columns_of_the_same_forward_pass(model):
+    one = list(sample(model, VOCAB, 0, prime="abc", length=20, temperature=0))
+    assert list(sample(model, VOCAB, 0, prime="abc", length=20, temperature=0, count=3)) == [[t] * 3 for t in one]
+    assert list(sample(model, VOCAB, 7, count=1)) == [[token] for token in sample(model, VOCAB, 7)]
+
+
+def test_each_of_many_texts_is_drawn_by_itself(model):
+    """Two tokens come one after the other as often as the model says, whatever the other texts are."""
+    rows = list(sample(model, VOCAB, 0, length=2, count=20_000))
+    assert rows == list(sample(model, VOCAB, 0, length=2, count=20_000))
+    ids = np.array([[VOCAB.ids[token] for token in row] for row in rows])
+    newline = np.full((1, len(VOCAB)), VOCAB.ids["\n"])
+    then = np.exp(model.logits(np.vstack([newline, np.arange(len(VOCAB))]), model.zero_state(len(VOCAB)))[0])
+    then /= then.sum(axis=1, keepdims=True)  # (2, V, V): column b of the second is what follows token b
+    expected = then[0, :, 0] * then[1]
+    drawn = np.histogram2d(ids[1], ids[0], bins=np.arange(len(VOCAB) + 1))[0] / ids.shape[1]
+    np.testing.assert_allclose(drawn, expected, atol=0.015)
+
+
+def test_a_text_that_has_met_its_end_falls_silent_while_the_others_go_on(model):
+    rows = list(sample(model, VOCAB, 5, length=300, temperature=2.0, stop="ab", count=4))
+    texts = ["".join(column) for column in zip(*rows, strict=True)]
+    lengths = [len(text) for text in texts]
+    assert all(text.index("ab") == len(text) - 2 for text in texts) and len(set(lengths)) == 4
+    assert len(rows) == max(lengths) < 300
+    assert [[token != "" for token in column] for column in zip(*rows, strict=True)] == [
+        [t < length for t in range(len(rows))] for length in lengths
+    ]
+
+
+def test_without_a_new_line_each_text_starts_with_a_token_of_its_own(model):
+    no_newline = Vocabulary.from_chars("abcdefgh")
+    model.params["rnn0.Wxh"] *= 10
+    assert len(set(next(sample(model, no_newline, 0, temperature=0, count=20)))) > 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -107,6 +143,7 @@ def test_the_prime_is_no_part_of_the_stop_string(model):
         ({"length": -1}, "length must be at least 0, got -1"),
         ({"top_k": 0}, "top_k must be at least 1, got 0"),
         ({"top_p": 0.0}, r"top_p must be in \(0, 1\], got 0.0"),
+        ({"count": 0}, "count must be an int of at least 1, got 0"),
         ({"top_p": 1.5}, r"top_p must be in \(0, 1\], got 1.5"),
         ({"vocab": Vocabulary.from_chars("ab")}, "the vocabulary has 2 tokens, the model was built for 8"),
     ],

@@ -131,7 +131,8 @@ def add_sample(command: Callable[..., Any]) -> None:
     parser = command(
         "sample",
         "let a trained model write",
-        "Draw text from the best checkpoint of a run, and show it as it is drawn.",
+        "Draw text from the best checkpoint of a run, and show it as it is drawn; many texts are drawn at once, and "
+        "shown when they are done.",
         run_sample,
     )
     parser.add_argument("models", metavar="RUN", nargs="+", type=PATH, help="folder of a run, or one .npz file; of "
@@ -143,7 +144,7 @@ def add_sample(command: Callable[..., Any]) -> None:
     parser.add_argument("--top-k", metavar="K", type=whole(1), help="draw among the K most probable tokens")
     parser.add_argument("--top-p", metavar="P", type=POSITIVE, help="or among the fewest with probability P together")
     parser.add_argument("--stop", metavar="TEXT", type=words, help="end when this has been drawn")
-    parser.add_argument("--count", metavar="N", type=whole(1), default=1, help="samples to draw (1)")
+    parser.add_argument("--count", metavar="N", type=whole(1), default=1, help="texts to draw, all at once (1)")
     parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="the same seed, the same text (0)")
 
 
@@ -296,19 +297,18 @@ def run_sample(args: argparse.Namespace) -> int:
     models = [(name, *minirnn.load_model(find_model(name))) for name in args.models]
     limits = (args.length, args.temperature, args.top_k, args.top_p, args.stop)
     # All arguments are looked at before anything is printed.
-    samples = [
-        (name, number, vocab, minirnn.sample(model, vocab, args.seed + number, args.prime, *limits))
-        for number in range(args.count)
-        for name, model, vocab in models
-    ]
-    for name, number, vocab, tokens in samples:
-        if len(samples) > 1:
-            titles = [name] * (len(models) > 1) + [str(number + 1)] * (args.count > 1)
-            print(f"----- {', '.join(titles)} -----")
-        print(args.prime, end="")
-        for piece in vocab.spaced(tokens, args.prime):
-            print(piece, end="", flush=True)
-        print()
+    draws = [minirnn.sample(model, vocab, args.seed, args.prime, *limits, args.count) for _, model, vocab in models]
+    for (name, _, vocab), draw in zip(models, draws, strict=True):
+        # Many are drawn at once, and shown one after the other; a single one is shown as it is drawn.
+        rows = list(draw) if args.count > 1 else draw
+        for number in range(args.count):
+            if len(models) > 1 or args.count > 1:
+                titles = [name] * (len(models) > 1) + [str(number + 1)] * (args.count > 1)
+                print(f"----- {', '.join(titles)} -----")
+            print(args.prime, end="")
+            for piece in vocab.spaced((row[number] for row in rows if row[number]), args.prime):
+                print(piece, end="", flush=True)
+            print()
     return 0
 
 

@@ -27,14 +27,14 @@ def import_seconds():
     return np.median([float(run.stdout) for run in runs])
 
 
-def characters_per_second(vocab):
-    """Median speed of sampling from one layer of 256 tanh units."""
+def characters_per_second(vocab, count):
+    """Median speed of sampling so many texts at once from one layer of 256 tanh units."""
     model = minirnn.LanguageModel.init(minirnn.ModelConfig("rnn", len(vocab), 256), 0)
     speeds = []
     for seed in range(7):
         started = time.perf_counter()
-        drawn = list(minirnn.sample(model, vocab, seed, length=10_000))
-        speeds.append(len(drawn) / (time.perf_counter() - started))
+        drawn = list(minirnn.sample(model, vocab, seed, length=10_000 if count == 1 else 1_000, count=count))
+        speeds.append(count * len(drawn) / (time.perf_counter() - started))
     return np.median(speeds)
 
 
@@ -76,7 +76,9 @@ def main():
     text = minirnn.read_text(Path(os.environ.get("MINIRNN_DATA", ".")) / "tinyshakespeare.txt")
     vocab = minirnn.Vocabulary.from_chars(text)
     print(f"import minirnn: {import_seconds():.3f} s")
-    print(f"sampling, one layer of 256: {characters_per_second(vocab):,.0f} characters per second")
+    for count in (1, 64):
+        speed = characters_per_second(vocab, count)
+        print(f"sampling, one layer of 256, texts at once: {count}, {speed:,.0f} characters per second")
     ids = vocab.encode(text)
     for label, plain in (("minirnn", False), ("plain loop", True)):
         losses = np.array([smoothed_losses(ids, len(vocab), seed, plain) for seed in range(args.seeds)])
