@@ -7,12 +7,11 @@ one of them speaks for is not accused.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from minirnn import derivatives
 from minirnn.checks import Array, Params
 from minirnn.derivatives import Central, LossFunction, central_slope, complex_slope, copied, loss_along, unit
 
@@ -33,9 +32,17 @@ class Truth:
     tolerance: float
     floor: float  # a gradient that should be zero is rounding, 1e-16 of the others: measured against this, not itself
 
+    known: dict[tuple, float] = field(default_factory=dict, init=False)  # slopes along single entries, once asked for
+
     def slope(self, name: str, v: Array) -> float:
         at = (self.loss_fn, self.params, name, v)
         return central_slope(*at).slope if self.central else complex_slope(*at)
+
+    def entry(self, name: str, i: tuple[int, ...]) -> float:
+        """The slope along a single entry."""
+        if (name, i) not in self.known:
+            self.known[name, i] = self.slope(name, unit(self.params[name].shape, i))
+        return self.known[name, i]
 
     def witness(self, name: str, v: Array, noise: float = 0.0) -> Central:
         """A second opinion, which knows its own limits."""
@@ -122,7 +129,7 @@ def compare_entries(truth: Truth, name: str, g: Array, v: Array) -> Finding:
     if g.size > ENTRIES:
         sample = np.random.default_rng(0).choice(g.size, 100, replace=False)
         indices = [indices[i] for i in sorted({bisect(truth, name, g, v), *sample.tolist()})]
-    expected = {i: truth.slope(name, unit(g.shape, i)) for i in indices}
+    expected = {i: truth.entry(name, i) for i in indices}
     difference = {i: float(np.nan_to_num(abs(g[i] - e), nan=np.inf)) for i, e in expected.items()}
     scale = max(largest(g), *map(abs, expected.values()), truth.floor)
     suspects = sorted((i for i in indices if difference[i] > truth.tolerance * scale), key=lambda i: -difference[i])
@@ -181,7 +188,8 @@ def explain(finding: Finding, grads: Callable[[Params], Params], *points: Truth)
     if finding.verdict != "WRONG" or finding.index is None or points[0].params[name].size > ENTRIES:
         return finding
     given = np.array([grads(copied(truth.params))[name] for truth in points])
-    true = np.array([derivatives.entry_by_entry(truth.slope, {name: truth.params[name]})[name] for truth in points])
+    shape = points[0].params[name].shape
+    true = np.array([np.reshape([truth.entry(name, i) for i in np.ndindex(shape)], shape) for truth in points])
     factor = np.nan_to_num(np.vdot(true[0], given[0]) / (np.vdot(true[0], true[0]) or np.inf))
     relations = {
         "it is zero everywhere: nothing was added to it": 0 * true,
@@ -191,7 +199,7 @@ def explain(finding: Finding, grads: Callable[[Params], Params], *points: Truth)
         f"it is {factor:.6g} times the true gradient": factor * true,
         "the loss does not depend on it": given if not true.any() else 0 * true,
     }
-    witness = points[0].witness(name, unit(true[0].shape, finding.index))
+    witness = points[0].witness(name, unit(shape, finding.index))
     slack = max(1e-5, min(0.05, 2 * witness.doubt / largest(true))) if witness.coarse and true.any() else 1e-5
     for words, e in relations.items():
         if given.shape == e.shape and np.allclose(given, e, rtol=0, atol=slack * np.abs(e).max()):
