@@ -1,7 +1,7 @@
 """Runs on the disk: those of former releases, damaged ones, and folders that others use or have left half done."""
 
-import copy
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -18,7 +18,8 @@ from conftest import TEXT
 import minirnn
 from minirnn.commands.cli import main
 from minirnn.commands.folder import Lock
-from minirnn.files.checkpoint import digests, load_checkpoint
+from minirnn.files import checkpoint
+from minirnn.files.checkpoint import check_format, digests, load_checkpoint
 
 DATA = Path(__file__).parent / "data"
 RUNS = sorted(path.name for path in DATA.iterdir() if path.name.startswith("format-2"))  # without digests
@@ -103,6 +104,34 @@ def write(path, about, arrays):
     np.savez(path, about=np.array(json.dumps(about)), **arrays)
 
 
+def pretend(path, about, arrays):
+    """Let the next look into any file find this there, as :func:`write` would; no file is made."""
+
+    def read(*_):
+        check_format(about)
+        return about, {name: a.copy() for name, a in arrays.items()}
+
+    checkpoint.read = read
+
+
+@pytest.fixture
+def damage(request, monkeypatch):
+    """How a file is damaged, and which of some values are tried in a field: of every kind of file and all of them in
+    the soak, else in memory, and of the values the first and two others, in turn."""
+    monkeypatch.setattr(checkpoint, "read", checkpoint.read)  # to be undone
+    turn = itertools.count()
+
+    def some(values):
+        first, *rest = values
+        i = 2 * next(turn)
+        return first, rest[i % len(rest)], rest[(i + 1) % len(rest)]
+
+    return (write, iter) if request.param == "files" else (pretend, some)
+
+
+DAMAGE = ["memory", pytest.param("files", marks=pytest.mark.soak)]
+
+
 def fields(part, path=()):
     """The paths to every value of a JSON text; of a list only to its first and last."""
     if path:
@@ -120,7 +149,7 @@ VALUES = (MISSING, None, "x", -1, 1.5, float("nan"), True, [], {}, "", 10**30)
 
 
 def changed(about, path, value):
-    about = copy.deepcopy(about)
+    about = json.loads(json.dumps(about))
     *way, last = path
     part = about
     for key in way:
@@ -147,11 +176,13 @@ def other_arrays(arrays):
     yield "state/7/0", arrays | {"state/7/0": np.zeros((2, 2), np.float32)}
 
 
-def test_whatever_is_changed_in_a_file_is_refused_and_named(tmp_path, run_folder):
+@pytest.mark.parametrize("damage", DAMAGE, indirect=True)
+def test_whatever_is_changed_in_a_file_is_refused_and_named(tmp_path, run_folder, damage):
     about, arrays = parts_of(run_folder / "last.npz")
-    path, damaged = tmp_path / "last.npz", 0
+    (write, some), path, damaged = damage, tmp_path / "last.npz", 0
+    shutil.copy(run_folder / "last.npz", path)
     for field in fields(about):
-        for value in VALUES:
+        for value in some(VALUES):
             if (new := changed(about, field, value)) is None:
                 continue
             write(path, new, arrays)
@@ -171,21 +202,24 @@ def test_whatever_is_changed_in_a_file_is_refused_and_named(tmp_path, run_folder
         assert name.split("/", 1)[1] in str(caught.value) or "parameters" in str(caught.value), (name, caught.value)
         damaged += 1
     assert damaged >= 400
-    print(f"{damaged} damaged files refused")
 
 
-@pytest.mark.parametrize("name", [None, *RUNS])
-def test_what_makes_no_sense_is_refused_also_where_no_digest_tells(tmp_path, run_folder, name, capsys):
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [(None, "memory"), *(pytest.param(name, "files", marks=pytest.mark.soak) for name in (None, *RUNS))],
+    indirect=["damage"],
+)
+def test_what_makes_no_sense_is_refused_also_where_no_digest_tells(tmp_path, run_folder, name, damage, capsys):
     """In a file of format 2, or one whose digests fit: no traceback, and what is not refused changes no number."""
     source, folder = DATA / name if name else run_folder, tmp_path / "run"
     shutil.copytree(source, folder)
     about, arrays = parts_of(folder / "last.npz")
     expected = load_checkpoint(folder / "last.npz")
-    refused = accepted = 0
+    (write, some), refused, accepted = damage, 0, 0
     for field in fields(about):
         if field[0] == "digests":
             continue
-        for value in (MISSING, None, "x", [], float("nan"), -1):
+        for value in some((MISSING, None, "x", [], float("nan"), -1)):
             if (new := changed(about, field, value)) is None:
                 continue
             if "digests" in new:

@@ -259,15 +259,20 @@ def read(stream: Any, size: int) -> tuple[dict[str, Any], Params]:
         if "about" not in file.files:
             raise ValueError("it has no description")
         about = json.loads(str(file["about"]))
-        if type(about) is not dict:
-            raise ValueError(f"its description must be a dict, got {about!r:.40}")
-        if about["format"] != FORMAT:
-            raise ValueError("another format")
-        if type(about["version"]) is not int or about["version"] < 1:
-            raise ValueError(f"version must be a whole number of at least 1, got {about['version']!r:.40}")
-        if about["version"] > VERSION:
-            raise ValueError(f"format version {about['version']}, this minirnn reads up to {VERSION}; update it")
+        check_format(about)
         return about, {name: file[name] for name in file.files if name != "about"}
+
+
+def check_format(about: Any) -> None:
+    """Raise ValueError unless this is the description of a file of minirnn, of a version that this one reads."""
+    if type(about) is not dict:
+        raise ValueError(f"its description must be a dict, got {about!r:.40}")
+    if about["format"] != FORMAT:
+        raise ValueError("another format")
+    if type(about["version"]) is not int or about["version"] < 1:
+        raise ValueError(f"version must be a whole number of at least 1, got {about['version']!r:.40}")
+    if about["version"] > VERSION:
+        raise ValueError(f"format version {about['version']}, this minirnn reads up to {VERSION}; update it")
 
 
 def check_params(config: ModelConfig, params: Params) -> None:
