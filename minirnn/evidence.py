@@ -197,6 +197,7 @@ def explain(finding: Finding, grads: Callable[[Params], Params], *points: Truth)
         "it has the wrong sign": -true,
         "it is the transpose of the true gradient": np.array([e.T for e in true]),
         f"it is {factor:.6g} times the true gradient": factor * true,
+        "it is zero wherever it is wrong": np.where(given == 0, 0, true) if given.shape == true.shape else given,
         "the loss does not depend on it": given if not true.any() else 0 * true,
     }
     witness = points[0].witness(name, unit(shape, finding.index))

@@ -160,14 +160,23 @@ def check_layer(
         ("pure cache", same(cache, before), "backward changes the cache in place: copy first"),
         ("repeatable", same(ask(leaves(a), cache), first), "asked twice, backward gives two answers"),
     ]
-    one, large = (ask(tuple(np.array(c * d) for d in b), forward(*copied(inputs).values())[1]) for c in (1.0, 1e4))
+    zero, one, large = (
+        ask(tuple(np.array(c * d) for d in b), forward(*copied(inputs).values())[1]) for c in (0, 1, 1e4)
+    )
     fit = [
         n for n, p in inputs.items() if all(not misfit(g.get(n), p) and np.isfinite(g[n]).all() for g in (one, large))
     ]
     if fit:  # float32 passes here: the check above is the one for digits, and clipping changes more than the sixth
         slack = 1e-6 * max(largest(large[n]) for n in fit)
         linear = all((np.abs(large[n] - 1e4 * one[n]) <= 1e-5 * largest(large[n]) + slack).all() for n in fit)
-        facts.append(("linear", linear, "backward(1e4 dout) is not 1e4 backward(dout): is something clipped?"))
+        words = "backward(1e4 dout) is not 1e4 backward(dout)"
+        if not facts[-1][1]:
+            words = f"{words}, as it does not answer the same twice"
+        elif any(largest(g) for n, g in zero.items() if n in fit):
+            words = f"{words}, and backward(0) is not 0: something in it does not depend on dout"
+        elif sum(largest(large[n]) for n in fit) < 1e4 * sum(largest(one[n]) for n in fit):
+            words = f"{words}: is something clipped?"
+        facts.append(("linear", linear, words))
     extra = (Finding(name, "ok", "") if ok else Finding(name, "WRONG", bad) for name, ok, bad in facts)
     return GradientReport((*report.findings, *extra), report.method)
 

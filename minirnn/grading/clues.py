@@ -25,11 +25,42 @@ def clue(name: str, function: Function) -> str:
     try:
         if name == "softmax_cross_entropy":
             return softmax_clue(function)
+        if way == "step_forward":
+            return next(forward_clues("rnn", steps_forward(function)), "")
+        if way == "step_backward":
+            told = next(backward_clues("rnn", steps_backward(function)), "")
+            return told.replace("one step of one sequence, and dstate zero", "one sequence").replace("dh0", "dh")
         if way in ("forward", "backward"):
             return next((forward_clues if way == "forward" else backward_clues)(cell, function), "")
     except (StudentError, ValueError, TypeError, LookupError, AttributeError):  # it does not even return its parts
         pass
     return ""
+
+
+def steps_forward(step: Any) -> Any:
+    """The pass over a sequence that a student's forward step makes."""
+
+    def forward(params: dict, x: Array, state: tuple) -> tuple:
+        hs = [state[0]]
+        for x_t in x:
+            hs.append(np.asarray(step(params, x_t, hs[-1])[0]))
+        return np.stack(hs[1:]), (hs[-1],), ()
+
+    return forward
+
+
+def steps_backward(step: Any) -> Any:
+    """The way back through a sequence that a student's backward step makes."""
+
+    def backward(dh: Array, cache: tuple, dstate: tuple) -> tuple:
+        (params, x, hs), dx, dhnext = cache, np.zeros_like(cache[1]), dstate[0]
+        total = {name: np.zeros_like(p) for name, p in params.items()}
+        for t in reversed(range(len(x))):
+            dx[t], dhnext, grads = step(dh[t] + dhnext, (params, x[t], hs[t], hs[t + 1]))
+            total = {name: g + grads[name] for name, g in total.items()}
+        return dx, (dhnext,), total
+
+    return backward
 
 
 def near(given: Any, expected: Array) -> bool:
@@ -114,8 +145,11 @@ def already(parts: Wrong) -> str:
 
 def forward_clues(cell: str, forward: Function) -> Iterator[str]:
     """The first wrong step, an order of the gates that makes it right, what has to be zero to make it right."""
-    params, x, state = draw_sizes(cell, np.random.default_rng(0), (5, 3, 4, 2))
     run = getattr(model_answer, f"{cell}_forward")
+    for number, sizes in enumerate(((5, 3, 4, 2), (4, 3, 5, 2), (5, 4, 4, 3), (64, 2, 3, 2))):
+        params, x, state = draw_sizes(cell, np.random.default_rng(number), sizes)
+        if not near(forward(params, x, state)[0], run(params, x, state)[0]):
+            break
 
     def right(params: dict, x: Array, state: tuple, order: tuple[int, ...] = ()) -> Array:
         """For each step whether h is right, with the gates' rows in this order for the function that is asked."""
@@ -127,8 +161,12 @@ def forward_clues(cell: str, forward: Function) -> Iterator[str]:
 
     fine, gates = right(params, x, state), GATES[cell]
     if fine.all():
-        yield "h is right at every step: only what is returned beside it is wrong."
+        inner = wrong_inside(cell, forward(params, x, state)[2], run(params, x, state)[2])
+        yield f"h is right at every step: only what is returned beside it is wrong. {inner}".strip()
         return
+    tiny = [0.01 * np.asarray(s) for s in state]
+    if right({name: 0.01 * p for name, p in params.items()}, 0.01 * x, tuple(tiny)).all():
+        yield "Where all numbers are small h is right, where they are larger it is wrong: is something clipped?"
     for order in itertools.permutations(range(len(gates))):
         if list(order) != sorted(order) and right(params, x, state, order).all():
             theirs = ", ".join(gates[i] for i in order)
@@ -161,6 +199,8 @@ def wrong_inside(cell: str, cache: tuple, expected: tuple) -> str:
         inside.append([*gates, np.asarray(given[4])[0] if cell == "gru" else np.asarray(given[3])[1]])
     wrong = [name for name, a, b in zip(names, *inside, strict=True) if not near(a, b)]
     fine = [name for name in names if name not in wrong]
+    if not wrong and near(cache[2][1], expected[2][1]):
+        return ""
     if not wrong:
         return f"In the cache {', '.join(fine)} are right at t = 0: look at the line that makes h of them."
     return f"In the cache {listed(tuple(wrong))} at t = 0{', ' + ', '.join(fine) + ' right' if fine else ''}."
@@ -180,7 +220,10 @@ def softmax_clue(function: Function) -> str:
     single = {target: wrong(logits[:, :1], np.array([target])) for target in range(4)}
     bad = [target for target, parts in single.items() if parts]
     if len(bad) == 4:
-        return f"With one token already {listed(single[0])}."
+        p = np.exp(logits[0, 0]) / np.exp(logits[:, 0]).sum()
+        loss = float(np.asarray(function(logits[:, :1], np.array([0]))[0]))
+        told = f": where the target has the probability {p:.3g}, the loss is {loss:.3g}, not {-np.log(p):.3g}"
+        return f"With one token already {listed(single[0])}{told if 'loss' in single[0] else ''}."
     if bad:
         classes = ", ".join(map(str, bad))
         return f"With one token {listed(single[bad[0]])} where the target is {classes}, else all is right."

@@ -50,9 +50,9 @@ class Foreign:
 
 
 class Function:
-    """A function that lives elsewhere: ``f(x)`` calls it, ``f.many([(x,), (y,)])`` calls it several times at once."""
+    """A function that lives elsewhere: ``f(x)`` calls it, ``f.many([(x,), (y,)])`` with x and with y."""
 
-    def __init__(self, many: Callable[[list[tuple]], list[Any]]):
+    def __init__(self, many: Callable[..., list[Any]]):
         self.many = many
 
     def __call__(self, *args: Any) -> Any:
@@ -78,11 +78,11 @@ class Here:
         """The place of a function, for messages."""
         return f"{self.path.name}, line {worker.line_of(self.functions[name])}, {name}"
 
-    def calls(self, name: str, calls: list[tuple]) -> list[Any]:
+    def calls(self, name: str, calls: list[tuple], times: int = 1) -> list[Any]:
         """What a function answers to each of the calls; StudentError for whatever it raises."""
         try:
             with worker.replaced(getattr(self.functions[name], "__globals__", {}), self.instead):
-                results, given, replaced = worker.run(self.functions[name], name, calls, str(self.path))
+                results, given, replaced = worker.run(self.functions[name], name, calls, times, str(self.path))
         except Exception as error:
             told = worker.failure(error, str(self.path), name)
             raise StudentError(told["error"], told["kind"], told["traceback"]) from error
@@ -163,7 +163,7 @@ class Student:
         __tracebackhide__ = True
         return self.calls(name, [args])[0]
 
-    def calls(self, name: str, calls: list[tuple]) -> list[Any]:
+    def calls(self, name: str, calls: list[tuple], times: int = 1) -> list[Any]:
         """Call a function several times, over there in one go."""
         __tracebackhide__ = True
         if name in self.stopped:
@@ -172,16 +172,19 @@ class Student:
         if name not in self.lines:
             raise StudentError(f"{self.path.name} defines no function {name}")
         if self.asked not in ("", name):
-            self.send((0, ""))  # the function asked before is done with
+            with contextlib.suppress(OSError, AttributeError):  # the function before may have stopped others
+                os.killpg(self.process.pid, signal.SIGCONT)  # type: ignore[union-attr]
+            self.send((0, ""))  # it is done with
         self.asked = name
         try:
-            answer, results, things = self.exchange((name, calls, self.instead), name)
+            answer, results, things = self.exchange((name, calls, times, self.instead), name)
         except ProcessError:
             if self.served in ("", name):
                 raise
             del self.stopped[name]  # the function before may have left a process that could not go on
             self.start()
-            answer, results, things = self.exchange((name, calls, self.instead), name)
+            self.asked = name
+            answer, results, things = self.exchange((name, calls, times, self.instead), name)
         self.served = name
         return taken(results, things[: answer["given"]], answer["replaced"], calls, self.where(name))
 
@@ -250,7 +253,7 @@ class Student:
                     raise StudentError(str(answer["error"]), str(answer["kind"]), str(answer["traceback"]))
                 self.asked = ""  # this function has lost its process, the others have not
                 self.stopped[name] = f"{where}: it ended its process (exit code {answer['ended']})"
-                raise StudentError(self.stopped[name])
+                raise ProcessError(self.stopped[name])
         except queue.Empty:
             sentence = f"{where}: stopped after {self.limit:.2g} s; an endless loop?"
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError, MemoryError):

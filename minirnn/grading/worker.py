@@ -26,6 +26,7 @@ import numpy as np
 
 HEADER = struct.Struct(">QQ")  # how many bytes of JSON and of arrays follow
 MEMORY = 4 << 30  # bytes a student's file may use
+NOT_RUN = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 
 # What is used while somebody else's code is loaded, whatever that code does to the modules these come from.
@@ -33,7 +34,7 @@ encode, decode = json.JSONEncoder().encode, json.JSONDecoder().decode
 array, asarray, frombuffer, tobytes = np.array, np.asarray, np.frombuffer, np.ndarray.tobytes
 errstate, ndarray, generic, Generator, PCG64 = np.errstate, np.ndarray, np.generic, np.random.Generator, np.random.PCG64
 fork, waitpid = getattr(os, "fork", None), os.waitpid
-getpid, leave = os.getpid, os._exit
+getpid, leave, set_blocking = os.getpid, os._exit, getattr(os, "set_blocking", lambda *_: None)
 read_some, exit_code, modules = os.read, os.waitstatus_to_exitcode, sys.modules
 generators = [PCG64() for _ in range(128)]  # making one asks much of NumPy
 
@@ -76,9 +77,9 @@ def describe(value: Any, things: list[Any], places: dict[int, int], depth: int =
         return ["thing", places[id(value)]]
     if value is None or isinstance(value, str):
         return ["plain", value]
-    if isinstance(value, bool | int | float | complex | generic) and asarray(value).dtype.kind in "biufc":
-        if type(value) in (bool, int, float):
-            return ["plain", value]
+    if type(value) in (bool, float) or (type(value) is int and abs(value) < 1 << 63):
+        return ["plain", value]
+    if isinstance(value, float | int | complex | generic) and asarray(value).dtype.kind in "biufc":
         things.append(asarray(value))
         return ["number", len(things) - 1]
     return ["other", type(value).__name__]
@@ -152,12 +153,13 @@ def things_in(value: Any) -> Iterator[Any]:
 # --- calls ----------------------------------------------------------------------------------------------
 
 
-def run(function: Any, name: str, calls: list[tuple], path: str) -> tuple[Any, list[Any], bool]:
-    """Call a function several times: its results, what was in its arguments, and whether arrays there were replaced."""
+def run(function: Any, name: str, calls: list[tuple], times: int, path: str) -> tuple[Any, list[Any], bool]:
+    """Call a function with each of the arguments, so many times: its results, what was in its arguments, and whether
+    arrays there were replaced."""
     given = list(things_in(calls))
     check_arguments(function, name, len(calls[0]), path)
     with errstate(all="ignore"):
-        results = [function(*args) for args in calls]
+        results = [function(*args) for args in calls for _ in range(times)]
     return results, given, {id(thing) for thing in things_in(calls)} != {id(thing) for thing in given}
 
 
@@ -166,7 +168,10 @@ class ArgumentsError(Exception):
 
 
 def check_arguments(function: Any, name: str, count: int, path: str) -> None:
-    """Raise ArgumentsError if a function cannot be called with so many arguments."""
+    """Raise ArgumentsError if a function cannot be called with so many arguments, or a call would not run it."""
+    place = f"{os.path.basename(path)}, line {line_of(function)}, {name}"  # noqa: PTH119
+    if getattr(getattr(function, "__code__", None), "co_flags", 0) & NOT_RUN:
+        raise ArgumentsError(f"{place}: a call does not run it, as it has yield in it or is async: use return")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -174,8 +179,7 @@ def check_arguments(function: Any, name: str, count: int, path: str) -> None:
     try:
         signature.bind(*[None] * count)
     except TypeError:
-        place = f"{os.path.basename(path)}, line {line_of(function)}"  # noqa: PTH119
-        raise ArgumentsError(f"{place}, {name}: it must take {count} argument(s), it takes {signature}") from None
+        raise ArgumentsError(f"{place}: it must take {count} argument(s), it takes {signature}") from None
 
 
 def failure(error: BaseException, path: str, name: str) -> dict:
@@ -275,6 +279,7 @@ def main() -> None:
     me = getpid()
 
     def receive() -> Any:
+        set_blocking(requests.fileno(), True)  # a function may have changed that, for all who share the pipe
         frame = read(requests)
         return rebuild(*unpack(*frame)) if frame else None
 
@@ -282,6 +287,7 @@ def main() -> None:
         if getpid() != me:  # a copy that the file made of this process
             leave(0)
         answer["imports"] = any(name == "minirnn" or name.startswith("minirnn.") for name in modules)
+        set_blocking(answers.fileno(), True)
         answers.write(pack((number, answer, value), given))
         answers.flush()
 
@@ -304,10 +310,10 @@ def main() -> None:
         reply(number, failure(error, path, "while it was loaded"))
         leave(0)
 
-    def respond(number: int, name: str, calls: list[tuple], instead: dict[str, str]) -> None:
+    def respond(number: int, name: str, calls: list[tuple], times: int, instead: dict[str, str]) -> None:
         try:
             with replaced(module.__dict__, instead):
-                results, given, others = run(functions[name], name, calls, path)
+                results, given, others = run(functions[name], name, calls, times, path)
             reply(number, {"replaced": others, "given": len(given)}, results, given)
         except BaseException as error:
             reply(number, failure(error, path, name))
