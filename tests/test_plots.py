@@ -6,7 +6,14 @@ from matplotlib.figure import Figure
 
 import minirnn
 from minirnn.derivatives import complex_step_gradient
-from minirnn.plots import gradient_reach, plot_confusion, plot_gradient_reach, plot_losses, plot_units
+from minirnn.plots import (
+    gradient_reach,
+    plot_confusion,
+    plot_embeddings,
+    plot_gradient_reach,
+    plot_losses,
+    plot_units,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -51,6 +58,18 @@ def test_units_are_rows_and_tokens_columns():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "␣", "b", "↵"]
     below = Figure().subplots()
     assert plot_units(units, list("a b\n"), below) is below
+
+
+def test_embeddings_are_drawn_in_the_plane_in_which_they_differ_most():
+    flat = np.array([[3.0, 0, 0], [-1, 1, 0], [-2, -1, 0]])  # (n, D), in a plane already
+    turned = flat @ np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0] + 7
+    axes = plot_embeddings(turned, ["a", "b", "c"])
+    points = axes.collections[0].get_offsets()
+    apart = lambda p: np.linalg.norm(p[:, None] - p[None], axis=2)  # noqa: E731
+    np.testing.assert_allclose(apart(points), apart(flat), atol=1e-12)
+    assert points[0, 0] > 0 and [text.get_text() for text in axes.texts] == ["a", "b", "c"]
+    assert axes.get_title().startswith("100%")
+    assert not plot_embeddings(np.eye(4), list("abcd")).get_title().startswith("100%")
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
