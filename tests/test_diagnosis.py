@@ -109,7 +109,7 @@ def layer(cell, backward, number):
     return forward, answer, params | {"x": rng.standard_normal((T, D, B))} | states
 
 
-@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("step", [12, pytest.param(1, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_mistake_of_a_cell_is_caught_by_the_gradient_check(cell, step):
     def caught(mistake):
