@@ -237,6 +237,33 @@ def plot_gradient_reach(reaches: Mapping[str, Array], axes: "Axes | None" = None
     return axes
 
 
+def plot_embeddings(vectors: Array, tokens: Sequence[str], axes: "Axes | None" = None) -> "Axes":
+    """Draw the vectors of tokens as points, each with its token beside it.
+
+    The plane is the one in which they differ most (their first two principal components). Its share of all differences
+    stands above the picture: what is near in it may be far in the other directions.
+
+    Parameters
+    ----------
+    vectors : array (n, D)
+        Rows of an embedding table, of at least two tokens.
+    tokens : sequence of str (n,)
+    axes : matplotlib Axes, optional
+        Where to draw; without, in a figure of its own.
+    """
+    axes = axes_for(axes, (7, 6))
+    U, sizes, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
+    points = U[:, :2] * sizes[:2]
+    points *= np.sign(points[np.abs(points).argmax(axis=0), [0, 1]])  # else the sides would be those of the machine
+    axes.scatter(*points.T, s=12)
+    for point, token in zip(points, tokens, strict=True):
+        axes.annotate(token, point, xytext=(3, 2), textcoords="offset points", fontsize=9)
+    axes.set(xlabel="first principal component", ylabel="second principal component")
+    axes.set_title(f"{(sizes[:2] ** 2).sum() / (sizes**2).sum():.0%} of all differences are in this plane")
+    axes.grid(alpha=0.3)
+    return axes
+
+
 # --- what all of them share ---------------------------------------------------------------------------
 
 

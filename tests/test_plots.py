@@ -9,6 +9,7 @@ from minirnn.derivatives import complex_step_gradient
 from minirnn.plots import (
     gradient_reach,
     plot_confusion,
+    plot_embeddings,
     plot_error_vs_eps,
     plot_gates,
     plot_gradient_reach,
@@ -83,6 +84,7 @@ def test_gates_are_shown_from_closed_to_open_and_words_stand_upright():
         lambda axes: plot_units(np.zeros((2, 3)), "ab", axes),
         lambda axes: plot_gates(np.zeros((2, 3)), "ab", axes),
         lambda axes: plot_gradient_reach({"tanh": np.ones(3)}, axes),
+        lambda axes: plot_embeddings(np.eye(3), list("abc"), axes),
     ],
 )
 def test_every_picture_is_drawn_in_the_axes_it_is_given_or_in_new_ones_and_saves_nothing(draw, monkeypatch):
@@ -90,6 +92,18 @@ def test_every_picture_is_drawn_in_the_axes_it_is_given_or_in_new_ones_and_saves
     axes = Figure().subplots()
     assert draw(axes) is axes and axes.has_data()
     assert draw(None).has_data()
+
+
+def test_embeddings_are_drawn_in_the_plane_in_which_they_differ_most():
+    flat = np.array([[3.0, 0, 0], [-1, 1, 0], [-2, -1, 0]])  # (n, D), in a plane already
+    turned = flat @ np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0] + 7
+    axes = plot_embeddings(turned, ["a", "b", "c"])
+    points = axes.collections[0].get_offsets()
+    apart = lambda p: np.linalg.norm(p[:, None] - p[None], axis=2)  # noqa: E731
+    np.testing.assert_allclose(apart(points), apart(flat), atol=1e-12)
+    assert points[0, 0] > 0 and [text.get_text() for text in axes.texts] == ["a", "b", "c"]
+    assert axes.get_title().startswith("100%")
+    assert not plot_embeddings(np.eye(4), list("abcd")).get_title().startswith("100%")
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])

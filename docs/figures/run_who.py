@@ -1,4 +1,4 @@
-"""Who said it? Classifiers for the chapter on words, with and without the lengths of the speeches: writes who.json here.
+"""Train classifiers for the chapter on words, with and without the lengths of the speeches: writes who.json here.
 
 python docs/figures/run_who.py        six small classifiers: about two minutes on one core
 """
@@ -23,7 +23,7 @@ SEEDS = (0, 1, 2)
 
 
 def read_speeches():
-    """Speeches to learn from and to test on, as (name, words) pairs; the names; the words that occur twice, and <unk>."""
+    """Speeches to learn from and to test on, as (name, words) pairs; the names; the vocabulary."""
     speeches = find_speeches(minirnn.read_text(FIGURES.parents[1] / "examples" / "data" / "play.txt"))
     speakers = choose_speakers(Counter(name for name, _ in speeches), None, 10)
     train, test = split(speeches, speakers)

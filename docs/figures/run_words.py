@@ -21,7 +21,7 @@ KINDS = {"two tables": False, "one table": True}  # whether the embedding is the
 
 
 def read_words():
-    """Ids of the first nine tenths of the words, and of the others; the vocabulary: words that occur twice in the first."""
+    """Ids of the first nine tenths of the words, and of the others; the vocabulary: what occurs twice in the first."""
     words = re.findall(r"[\w']+|[^\w\s]|\n", minirnn.read_text(PLAY).lower())
     cut = len(words) * 9 // 10
     counts = Counter(words[:cut])
