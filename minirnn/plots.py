@@ -255,7 +255,7 @@ def plot_embeddings(vectors: Array, tokens: Sequence[str], axes: "Axes | None" =
     U, sizes, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
     points = U[:, :2] * sizes[:2]
     points *= np.sign(points[np.abs(points).argmax(axis=0), [0, 1]])  # else the sides would be those of the machine
-    axes.scatter(*points.T, s=12)
+    axes.scatter(points[:, 0], points[:, 1], s=12)
     for point, token in zip(points, tokens, strict=True):
         axes.annotate(token, point, xytext=(3, 2), textcoords="offset points", fontsize=9)
     axes.set(xlabel="first principal component", ylabel="second principal component")
