@@ -84,6 +84,7 @@ def test_gates_are_shown_from_closed_to_open_and_words_stand_upright():
         lambda axes: plot_units(np.zeros((2, 3)), "ab", axes),
         lambda axes: plot_gates(np.zeros((2, 3)), "ab", axes),
         lambda axes: plot_gradient_reach({"tanh": np.ones(3)}, axes),
+        lambda axes: plot_embeddings(np.eye(3), list("abc"), axes),
     ],
 )
 def test_every_picture_is_drawn_in_the_axes_it_is_given_or_in_new_ones_and_saves_nothing(draw, monkeypatch):

@@ -76,6 +76,16 @@ def test_every_formula_is_mathml(site):
     assert not any("mathjax" in target.lower() for target in Page(text).loaded)
 
 
+def test_every_formula_of_every_chapter_is_converted(site):
+    math = re.compile(r"\$\$.+?\$\$|\$[^$\n]+\$", re.DOTALL)
+    total = 0
+    for name in re.findall(r"\(([\w-]+)\.md\)", (ROOT / "docs" / "README.md").read_text()):
+        text = re.sub(r"^```.*?^```|`[^`\n]+`", "", (ROOT / "docs" / f"{name}.md").read_text(), flags=re.DOTALL | re.M)
+        assert (site / f"{name}.html").read_text().count("<math ") == len(math.findall(text)), name
+        total += len(math.findall(text))
+    assert total >= 250
+
+
 def lines_of_code(source):
     """The lines that are neither blank nor comment nor docstring, found without the parser that the site uses."""
     layout = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
@@ -130,5 +140,20 @@ def test_every_page_fits_every_screen(site):
                 wide = page.evaluate("document.documentElement.scrollWidth")
                 if wide > width:
                     problems.append(f"{path.relative_to(site)} is {wide} px wide on a screen of {width}")
+            page.goto((site / "source" / "minirnn" / "rnn.py.html").as_uri())
+            columns = page.evaluate(
+                "new Set([...document.querySelector('.annotated .row').children].map(c => c.offsetLeft)).size"
+            )
+            if columns != (1 if width == 380 else 2):
+                problems.append(f"annotated source has {columns} column(s) on a screen of {width}")
+            page.goto((site / "index.html").as_uri())
+            sizes = page.evaluate("[...document.querySelectorAll('article img')].map(i => i.naturalWidth)")
+            if not sizes or not all(sizes):
+                problems.append(f"pictures of the start page: {sizes}")
+        # Without JavaScript the text, its formulas and its folded answers are there.
+        page = browser.new_context(java_script_enabled=False).new_page()
+        page.goto((site / "03-backpropagation.html").as_uri())
+        if not (page.locator("article math").first.is_visible() and page.locator("article details").count()):
+            problems.append("a chapter cannot be read without JavaScript")
         browser.close()
     assert not problems, problems

@@ -13,8 +13,9 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
-from sphinx.ext.napoleon import NumpyDocstring
+from sphinx.ext.napoleon import Config, NumpyDocstring
 
+AS_LISTS = Config(napoleon_use_param=False, napoleon_use_rtype=False)  # as the API has them
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 
 
@@ -44,7 +45,7 @@ def rows(source: str) -> Iterator[tuple[str, str]]:
             prose, code = [], []
         if number in docstrings:
             end, text = docstrings[number]
-            prose += ["", *str(NumpyDocstring(text)).splitlines(), ""]
+            prose += ["", *str(NumpyDocstring(text, AS_LISTS)).splitlines(), ""]
             number = end
         elif is_comment:
             prose.append(line.strip().lstrip("#").strip(" -"))
