@@ -235,6 +235,33 @@ def test_score_and_doctor_read_no_pipe_and_no_device(capsys, run):
             assert "is no file; a text is read twice" in ends_in_a_sentence(capsys, run, *command)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_or_a_device_is_no_model(capsys, run):
+    os.mkfifo(run.parent / "pipe")
+    (run.parent / "text.txt").write_text(TEXT)
+    for model in (run.parent / "pipe", "/dev/zero"):
+        for command in (
+            ["sample", model], ["info", model], ["score", model, run.parent / "text.txt"], ["sample", run, model],
+            ["train", run.parent / "text.txt", "--out", run.parent / "new", "--init-from", model],
+        ):  # fmt: skip
+            sentence = ends_in_a_sentence(capsys, run, *command)
+            assert f"{model} is no file; neither a pipe nor a device holds a model" in sentence
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_no_file_takes_the_place_of_a_pipe_or_device(capsys, run):
+    os.mkfifo(run.parent / "pipe")
+    (run.parent / "text.txt").write_text(TEXT)
+    (run.parent / "student.py").write_text("")
+    for command, said in (
+        (["score", run, run.parent / "text.txt", "--csv", run.parent / "pipe"], "a device or a pipe"),
+        (["score", run, run.parent / "text.txt", "--csv", "."], "cannot use .: "),
+        (["grade", run.parent / "student.py", "--gradescope", run.parent / "pipe"], "is no file that could be"),
+    ):
+        assert said in ends_in_a_sentence(capsys, run, *command)
+        assert (run.parent / "pipe").is_fifo()
+
+
 def test_the_file_that_is_missing_is_named(capsys, tmp_path):
     (tmp_path / "there").write_text(TEXT)
     (tmp_path / "loop").symlink_to("loop")

@@ -65,6 +65,11 @@ def test_the_same_model_gives_the_same_bytes(tmp_path, model):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_a_device_stays_what_it_is(model):
+    with pytest.raises(ValueError, match="/dev/null is a device or a pipe, in whose place no file shall be put"):
+        save_model("/dev/null", model, VOCAB)
+
+
 def test_a_failed_save_leaves_the_old_model(tmp_path, model, monkeypatch):
     path = tmp_path / "model.npz"
     save_model(path, model, VOCAB)

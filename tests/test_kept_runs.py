@@ -241,6 +241,15 @@ def test_what_makes_no_sense_is_refused_also_where_no_digest_tells(tmp_path, run
     assert expected.training["step"] >= 20
 
 
+def test_an_optimizer_that_counts_backwards_is_refused(tmp_path, run_folder):
+    about, arrays = parts_of(run_folder / "last.npz")
+    arrays["optimizer/t"] -= 100
+    about["digests"] = digests(about, arrays)
+    write(tmp_path / "last.npz", about, arrays)
+    with pytest.raises(ValueError, match="optimizer/t must be at least 0, got -"):
+        load_checkpoint(tmp_path / "last.npz")
+
+
 def may_be(field, value):
     """What may be so changed without a word: numbers that could be right, what people read, what need not be there."""
     free = {"smooth_loss", "history", "texts", "sha256", "encoding", "tokens", "rng", "vocabulary"}

@@ -63,6 +63,12 @@ def test_no_limit_is_none_and_nothing_else():
                 dataclasses.replace(Settings(), **{name: value})
 
 
+@pytest.mark.parametrize(("name", "optimizer"), [("decay", "adam"), ("beta1", "rmsprop"), ("beta2", "sgd")])
+def test_no_optimizer_has_the_averages_of_another(name, optimizer):
+    with pytest.raises(ValueError, match=f"--{name} is for --optimizer [a-z]+; choose that, or leave it out"):
+        settings_from(dataclasses.asdict(Settings()) | {name: 0, "optimizer": optimizer})
+
+
 def test_a_wish_may_take_another_back():
     epochs = changed(Settings(), {"epochs": 3})
     assert (epochs.steps, epochs.epochs) == (None, 3)

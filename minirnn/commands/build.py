@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from minirnn.checks import Array
-from minirnn.commands.settings import Settings
+from minirnn.commands.settings import AVERAGES, Settings
 from minirnn.model import LanguageModel, ModelConfig
 from minirnn.optim import OPTIMIZERS
 from minirnn.schedules import cosine_decay, epoch_decay, exponential_decay, linear_decay
@@ -47,7 +47,7 @@ def make_trainer(ids: Array, vocab_size: int, settings: Settings) -> tuple[Train
     """Model, optimizer and trainer as the settings say; and how many steps there are to take."""
     rng = np.random.default_rng(settings.seed)
     model = make_model(vocab_size, settings, rng)
-    averages = {name: value for name in ("decay", "beta1", "beta2") if (value := getattr(settings, name)) is not None}
+    averages = {name: value for name in AVERAGES if (value := getattr(settings, name)) is not None}
     trainer = Trainer(
         model, OPTIMIZERS[settings.optimizer](settings.learning_rate, **averages), ids,
         batch_size=settings.batch_size, seq_length=settings.seq_length, reduction=settings.reduction,

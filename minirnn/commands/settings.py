@@ -13,6 +13,7 @@ from minirnn.model import CELLS
 from minirnn.optim import OPTIMIZERS
 
 LARGEST = 10**12  # of whole numbers
+AVERAGES = {"decay": "rmsprop", "beta1": "adam", "beta2": "adam"}  # which optimizer has them
 SCHEDULES = ("constant", "linear", "cosine", "exponential", "epochs")  # functions of minirnn.schedules
 
 
@@ -141,6 +142,9 @@ class Settings:
             raise ValueError(f"give steps or epochs, one of the two, got {self.steps} and {self.epochs}")
         if self.init_normal and self.init_uniform:
             raise ValueError("init_normal and init_uniform exclude each other; give one of the two")
+        for name, optimizer in AVERAGES.items():
+            if getattr(self, name) is not None and self.optimizer != optimizer:
+                raise ValueError(f"{option(name)} is for --optimizer {optimizer}; choose that, or leave it out")
 
 
 MAY_CHANGE = ("steps", "epochs", "patience", "learning_rate", "report_every", "sample_every")  # when a run is resumed
@@ -194,8 +198,7 @@ def changed(settings: Settings, wishes: Mapping[str, Any]) -> Settings:
     if wishes.get("tie_weights"):
         wishes.setdefault("embedding_size", wishes.get("hidden_size", settings.hidden_size))
     settings = dataclasses.replace(settings, **wishes)
-    needed = {"max_vocab": ("kind", "words"), "decay": ("optimizer", "rmsprop"), "beta1": ("optimizer", "adam"),
-              "beta2": ("optimizer", "adam"), "constant_epochs": ("schedule", "epochs"),
+    needed = {"max_vocab": ("kind", "words"), "constant_epochs": ("schedule", "epochs"),
               "epoch_decay": ("schedule", "epochs")}  # fmt: skip
     for name, (other, value) in needed.items():
         if wishes.get(name) is not None and getattr(settings, other) != value:

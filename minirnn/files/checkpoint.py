@@ -134,10 +134,17 @@ def digests(about: dict[str, Any], arrays: Params) -> dict[str, int]:
     return {name: zlib.crc32(part) for name, part in parts.items()}
 
 
+def special(path: Path) -> bool:
+    """Whether this is a pipe or a device: reading it may never end, and no file shall take its place."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Another name to write under: the file gets its own when all has been written, or stays as it was."""
-    partial = path.with_name(path.name + ".partial")
+    if special(path):
+        raise ValueError(f"{path} is a device or a pipe, in whose place no file shall be put; name another")
+    partial = Path(f"{path}.partial")
     try:
         with writing(path):
             yield partial
@@ -171,6 +178,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     later format, or holds a model whose training has diverged.
     """
     path = Path(path)
+    if special(path):
+        raise ValueError(f"{path} is no file; neither a pipe nor a device holds a model")
     with path.open("rb") as stream:
         try:
             return understood(*read(stream, path.stat().st_size))
@@ -246,6 +255,8 @@ def check_training(model: LanguageModel, arrays: Params, training: dict[str, Any
         dtype = np.dtype(np.int64) if name == "optimizer/t" else model.dtype
         if arrays[name].dtype != dtype or not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} must hold finite numbers of {dtype}, got {arrays[name].dtype}")
+    if arrays.get("optimizer/t", 0) < 0:
+        raise ValueError(f"optimizer/t must be at least 0, got {arrays['optimizer/t']}")
 
 
 def read(stream: Any, size: int) -> tuple[dict[str, Any], Params]:

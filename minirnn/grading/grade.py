@@ -192,6 +192,8 @@ def run(path: str, gradescope: str | None, timeout: float, part: int | None, tra
     file = Path(gradescope).absolute() if gradescope else None
     if file and file.suffix == ".py":
         raise ValueError(f"{gradescope} would be overwritten with JSON; name the results results.json, say")
+    if file and file.exists() and not (file.is_file() or file.is_dir()):
+        raise ValueError(f"{gradescope} is no file that could be replaced; name the results results.json, say")
     if file:
         write_gradescope(file, nothing(part, "grading did not end"), 0)  # valid JSON whatever happens from here on
     results, remark = grade(path, timeout, part)
