@@ -157,8 +157,8 @@ def test_under_mpi_two_ranks_do_what_one_does_and_a_killed_one_ends_both(tmp_pat
         import os, sys, data_parallel
         from mpi4py import MPI
         def killed(trainer):
-            for report in steps(trainer, 40):
-                if report.step == 25 and MPI.COMM_WORLD.rank == 1:
+            for report in steps(trainer, 20):
+                if report.step == 12 and MPI.COMM_WORLD.rank == 1:
                     os.kill(os.getpid(), 9)
                 yield report
         from minirnn import Trainer
@@ -166,17 +166,17 @@ def test_under_mpi_two_ranks_do_what_one_does_and_a_killed_one_ends_both(tmp_pat
         sys.exit(data_parallel.main())
     """
     play = ROOT / "examples" / "data" / "play.txt"
-    options = ["--text", play, "--steps", 40, "--report-every", 20, "--double"]
+    options = ["--text", play, "--steps", 20, "--report-every", 10, "--double"]
     died = mpirun(2, *options, "--out", tmp_path / "2.npz", code=code)
     assert died.returncode not in (0, 2) and "Traceback" not in died.stderr
-    assert "step 20 of 40" in died.stdout and "step 40 of 40" not in died.stdout
-    assert load_checkpoint(tmp_path / "2.npz").training["step"] == 20
+    assert "step 10 of 20" in died.stdout and "step 20 of 20" not in died.stdout
+    assert load_checkpoint(tmp_path / "2.npz").training["step"] == 10
     done = mpirun(2, "--resume", "--out", tmp_path / "2.npz")
     assert done.returncode == 0, done.stderr
-    assert "step 40 of 40" in done.stdout
-    run(1, tmp_path / "1.npz", **{"preset": "minute", "text": str(play), "steps": 40})
+    assert "step 20 of 20" in done.stdout
+    run(1, tmp_path / "1.npz", **{"preset": "minute", "text": str(play), "steps": 20})
     one, two = (load_checkpoint(tmp_path / f"{ranks}.npz") for ranks in (1, 2))
-    assert two.training["step"] == 40
+    assert two.training["step"] == 20
     assert two.training["smooth_loss"] == pytest.approx(one.training["smooth_loss"], abs=1e-12)
 
 
