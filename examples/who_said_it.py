@@ -79,7 +79,7 @@ def choose_speakers(counts: Counter, names: list[str] | None, most: int) -> list
             f"found {counts.total()} speeches and {len(speakers)} speaker(s) with 10 or more, but 2 are needed; "
             f"a speech begins with NAME: on a line of its own and ends with a blank line"
         )
-    return sorted(set(speakers), key=lambda name: -counts[name])
+    return sorted(dict.fromkeys(speakers), key=lambda name: -counts[name])  # equal ones as they came
 
 
 def train(args: argparse.Namespace) -> int:
