@@ -152,7 +152,7 @@ def test_an_accident_costs_one_function_and_is_told_in_a_sentence(tmp_path, body
     path = write(tmp_path, f"{GOOD_STEP}\ndef rnn_step_backward(dh, cache):\n    {body}\n")
     started = time.monotonic()
     tame = body.startswith("return")
-    asked = loaded(path, "rnn_step_backward", "rnn_step_forward") if tame else Student(path, timeout=10)
+    asked = loaded(path, "rnn_step_backward", "rnn_step_forward") if tame else Student(path, timeout=10 if "stopped" in sentence else 60)
     with contextlib.nullcontext(asked) if tame else asked as student:
         backward = examine(EXERCISES["rnn_step_backward"], student)
         forward = examine(EXERCISES["rnn_step_forward"], student)
