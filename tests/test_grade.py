@@ -151,9 +151,11 @@ def rnn_step_forward(params, x, h):
 def test_an_accident_costs_one_function_and_is_told_in_a_sentence(tmp_path, body, sentence):
     path = write(tmp_path, f"{GOOD_STEP}\ndef rnn_step_backward(dh, cache):\n    {body}\n")
     started = time.monotonic()
-    tame = body.startswith("return")
-    asked = loaded(path, "rnn_step_backward", "rnn_step_forward") if tame else Student(path, timeout=10 if "stopped" in sentence else 60)
-    with contextlib.nullcontext(asked) if tame else asked as student:
+    if body.startswith("return"):
+        asked = contextlib.nullcontext(loaded(path, "rnn_step_backward", "rnn_step_forward"))
+    else:
+        asked = Student(path, timeout=10 if "stopped" in sentence else 60)
+    with asked as student:
         backward = examine(EXERCISES["rnn_step_backward"], student)
         forward = examine(EXERCISES["rnn_step_forward"], student)
     assert all(result.sentence == "" for result in forward)
