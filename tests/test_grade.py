@@ -1,5 +1,6 @@
 """Grading a student's file: the solution gets everything, an empty file nothing, and accidents cost only themselves."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -26,6 +27,13 @@ def write(folder, text, name="student.py"):
     path = folder / name
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def loaded(path, *names):
+    """Functions of a file, in this process: most of what is graded is no matter of where it runs."""
+    namespace = {"__name__": "student"}
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), namespace)
+    return Here({name: namespace[name] for name in names})
 
 
 def sentences(results):
@@ -143,7 +151,11 @@ def rnn_step_forward(params, x, h):
 def test_an_accident_costs_one_function_and_is_told_in_a_sentence(tmp_path, body, sentence):
     path = write(tmp_path, f"{GOOD_STEP}\ndef rnn_step_backward(dh, cache):\n    {body}\n")
     started = time.monotonic()
-    with Student(path, timeout=10) as student:
+    if body.startswith("return"):
+        asked = contextlib.nullcontext(loaded(path, "rnn_step_backward", "rnn_step_forward"))
+    else:
+        asked = Student(path, timeout=10 if "stopped" in sentence else 60)
+    with asked as student:
         backward = examine(EXERCISES["rnn_step_backward"], student)
         forward = examine(EXERCISES["rnn_step_forward"], student)
     assert all(result.sentence == "" for result in forward)
@@ -181,17 +193,17 @@ TRICKS = {
 
 
 @pytest.mark.parametrize("trick", TRICKS)
-def test_a_trick_earns_nothing_and_json_is_left(tmp_path, trick):
+def test_a_trick_earns_nothing_and_json_is_left(tmp_path, trick, monkeypatch, capfd):
     folder = tmp_path / "work"
     folder.mkdir()
     path = write(
         folder, f"import numpy as np\n{TRICKS[trick]}\n\ndef rnn_step_forward(params, x, h):\n    return h, ()\n"
     )
-    command = [sys.executable, "-m", "minirnn", "grade", path, "--timeout", "10", "--gradescope", folder / "r.json"]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    monkeypatch.chdir(tmp_path)
+    assert main(["grade", str(path), "--timeout", "10", "--gradescope", str(folder / "r.json")]) == 0
     answer = json.loads((folder / "r.json").read_text())
     pure = [test for test in answer["tests"] if test["name"] == "rnn_step_forward/pure"]
-    assert run.returncode == 0 and answer["score"] == pure[0]["score"], run.stdout + run.stderr
+    assert answer["score"] == pure[0]["score"], capfd.readouterr().out
     assert len(answer["tests"]) == sum(len(e.points) for e in EXERCISES.values())
 
 
@@ -303,8 +315,7 @@ def test_the_teachers_table_has_the_points():
 )
 def test_other_arrays_in_a_dict_are_not_in_place(tmp_path, body, earned):
     path = write(tmp_path, f"import numpy as np\ndef adagrad_step(p, g, m, l):\n    {body}\n")
-    with Student(path) as student:
-        results = examine(EXERCISES["adagrad_step"], student)
+    results = examine(EXERCISES["adagrad_step"], loaded(path, "adagrad_step"))
     assert sum(result.score for result in results) == earned
     assert earned or "it puts other arrays into a dict it was given" in results[0].sentence
 
@@ -414,9 +425,7 @@ def edited(function, right, wrong):
 def test_a_mistake_costs_what_it_should_and_is_named_right_or_not_at_all(tmp_path, function, right, wrong, lost, words):
     path = write(tmp_path, edited(function, right, wrong))
     exercise = EXERCISES[function]
-    namespace = {"__name__": "student"}
-    exec(compile(path.read_text(), str(path), "exec"), namespace)
-    results = examine(exercise, Here({function: namespace[function]}))
+    results = examine(exercise, loaded(path, function))
     found = {result.aspect for result in results if result.sentence}
     assert all(result.sentence.startswith("student.py, line ") for result in results if result.sentence)
     if lost == "ALL":
@@ -430,11 +439,9 @@ def test_a_mistake_costs_what_it_should_and_is_named_right_or_not_at_all(tmp_pat
 def test_a_notebook_is_told_the_same_as_a_file(tmp_path):
     for function, right, wrong, _, _ in THROUGH_A_PROCESS:
         path = write(tmp_path, edited(function, right, wrong))
-        namespace = {"__name__": "student"}
-        exec(compile(path.read_text(), str(path), "exec"), namespace)
         with Student(path) as student:
             there = examine(EXERCISES[function], student)
-        here = examine(EXERCISES[function], Here({function: namespace[function]}))
+        here = examine(EXERCISES[function], loaded(path, function))
         assert [(r.name, r.sentence, r.diagnosis) for r in there] == [(r.name, r.sentence, r.diagnosis) for r in here]
 
 

@@ -244,12 +244,15 @@ def test_what_cannot_be_looked_at_is_one_sentence(tmp_path, capsys):
         ([run, str(text)], "not in the vocabulary of 24 chars: 'q', '¿', 'é'"),
         ([run, str(tmp_path / "empty.txt")], "empty.txt is empty"),
         ([str(tmp_path / "bad.npz")], "bad.npz is not a model that minirnn can load"),
-        ([run, "--terminal", "--unit", "6"], "rnn 1 h has the units 0 to 5, there is no 6"),
-        ([run, "--terminal", "--part", "gru 1 z"], "the network has no 'gru 1 z'; its parts are rnn 1 h"),
+        ([run, "--length", "20", "--terminal", "--unit", "6"], "rnn 1 h has the units 0 to 5, there is no 6"),
+        (
+            [run, "--length", "20", "--terminal", "--part", "gru 1 z"],
+            "the network has no 'gru 1 z'; its parts are rnn 1 h",
+        ),
         ([run, "--terminal", "--compare", run], "--compare needs a page"),
         ([run, "--unit", "1"], "--unit and --part are for --terminal"),
-        ([run, "--out", str(tmp_path)], f"cannot use {tmp_path}"),
-        ([run, "--out", str(tmp_path / "no" / "page.html")], "No such file or directory"),
+        ([run, "--length", "20", "--out", str(tmp_path)], f"cannot use {tmp_path}"),
+        ([run, "--length", "20", "--out", str(tmp_path / "no" / "page.html")], "No such file or directory"),
     ]
     for arguments, sentence in cases:
         assert main(["inspect", *arguments]) == 2, arguments
