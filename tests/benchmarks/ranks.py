@@ -1,6 +1,7 @@
 """What more ranks bring: examples/data_parallel.py on 1, 2 and 4 of them, its losses compared with those of one.
 
     python tests/benchmarks/ranks.py [--steps 200] [--double] [--ranks 1 2 4]
+    python tests/benchmarks/ranks.py --paper           the cost model of docs/scaling.md, measuring nothing
 
 Needs mpi4py and mpirun. The model is that of --preset minute, the text the play of the examples. Prints a row for each
 number of ranks, the time of a step divided into the ranks' own work and Allreduce (in which a rank also waits for
@@ -16,6 +17,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of each rank
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "examples"), str(Path(__file__).parent)]
@@ -36,7 +41,6 @@ def launch(ranks, args):
 def work(args):
     """One rank: train, and take the time of every step and of its Allreduce."""
     import data_parallel
-    import numpy as np
     from mpi4py import MPI
 
     class Timed:
@@ -78,16 +82,44 @@ def work(args):
         print(json.dumps(found), flush=True)
 
 
+# name: parameters, of them in products, steps of a slice, columns of a rank, parameters of the recurrence
+MODELS = {"minute": (264_257, 264_257, 32, 32, 3 * 256**2), "large": (66_022_000, 51_022_000, 35, 20, 8 * 1500**2)}
+NETWORKS = {"1 GB/s, 30 us": (1e9, 30e-6), "10 GB/s, 2 us": (1e10, 2e-6)}  # bytes and seconds a message
+RATE, CACHE = 40e9, 20e9  # operations, and bytes of weights read in a product of few columns, a second and rank
+
+
+def on_paper():
+    """The time of a step and its efficiency by the formula: with as many columns on each rank, and with one batch."""
+    for name, (parameters, multiplied, T, columns, recurrent) in MODELS.items():
+        for network, (bandwidth, latency) in NETWORKS.items():
+            print(f"{name}, {network}\n| ranks | Allreduce, ms | {columns} columns each: ms | efficiency | "
+                  f"{columns} columns in all: ms | times as fast |\n|---|---|---|---|---|---|")  # fmt: skip
+
+            def work(b, multiplied=multiplied, T=T, recurrent=recurrent):  # seconds of b columns
+                return max(6 * multiplied * T * b / RATE, 2 * 4 * recurrent * T / CACHE)
+
+            for n in (1, 4, 16, 64, 1024):
+                share = 2 * (n - 1) / n * 4 * parameters / bandwidth + 2 * np.log2(n) * latency
+                weak = work(columns) + share
+                one = work(-(-columns // n)) + share  # of the rank with most columns
+                strong = f"{1e3 * one:.1f} | {work(columns) / one:.1f}"
+                print(f"| {n:,} | {1e3 * share:.1f} | {1e3 * weak:.1f} | {100 * work(columns) / weak:.0f} % | "
+                      f"{strong if n <= columns else ' | '} |")  # fmt: skip
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4], help="numbers of ranks (1 2 4)")
     parser.add_argument("--steps", type=int, default=200, help="updates (200)")
     parser.add_argument("--double", action="store_true", help="in double precision")
+    parser.add_argument("--paper", action="store_true", help="the cost model, and no measurement")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         return work(args)
-    from steps import processor  # it loads NumPy, which the ranks do by themselves
+    if args.paper:
+        return on_paper()
+    from steps import processor
 
     print(f"{processor()}, {os.cpu_count()} processors, one thread a rank, {'float64' if args.double else 'float32'}")
     print("| ranks | ms a step | own work | Allreduce | of 8 bytes alone | of the gradients alone | times as fast | "
