@@ -1,19 +1,25 @@
-"""Milliseconds per training step: this package, its bare matrix products, a plain loop, and PyTorch where installed.
+"""Milliseconds per training step: this package, its bare matrix products, a plain loop, and numpy-ml and PyTorch.
 
     env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python tests/benchmarks/steps.py [--rounds 12] [CONFIGURATION ...]
+                                                                                  [--picture steps.svg]
 
 A step is forward, backward, clipping and Adagrad, in single precision (the plain loop in double, as it was written),
 on random tokens. The contestants run in turn, some steps each, with a pause before each turn: worker threads spin for
 a while after their last task, and would take the next contestant's processor. Medians over all steps are printed, and
-how many times longer than ours the others take. Run it on a machine that does nothing else; it asserts nothing.
+how many times longer than ours the others take. Of numpy-ml only the cells can be made, not the layers: its row is
+their forward and backward pass in double precision, without output layer and update. What is not installed has no
+row. Run it on a machine that does nothing else; it asserts nothing.
 """
 
 import argparse
+import collections.abc
+import copy
 import os
 import platform
 import re
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +112,43 @@ def plain_step(cell, V, H, layers, D, B, T):
     return step
 
 
+def numpy_ml_step(cell, V, H, layers, D, B, T):
+    """The cells of numpy-ml, which has no GRU, on input that is there already; None where it is not installed."""
+    collections.Hashable = collections.abc.Hashable  # where its release, of 2020, looks for it
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            from numpy_ml.neural_nets.layers import LSTMCell, RNNCell
+    except ImportError:
+        return None
+    if cell == "gru":
+        return None
+    stack = [{"rnn": RNNCell, "lstm": LSTMCell}[cell](H) for _ in range(layers)]
+    rng = np.random.default_rng(0)
+    x, dh = rng.standard_normal((T, B, D or V)), rng.standard_normal((T, B, H))
+    stack[0].forward(x[0])  # its size is that of the first input
+    for below in stack[1:]:
+        below.forward(dh[0])
+    empty = {
+        name: None if "accumulator" in name else 0 if "step" in name else [] for name in stack[0].derived_variables
+    }
+
+    def step():
+        for one in stack:
+            one.flush_gradients()
+            one.X, one.derived_variables = [], copy.deepcopy(empty)
+        for t in range(T):
+            h = x[t]
+            for one in stack:
+                h = one.forward(h)
+                h = h[0] if cell == "lstm" else h  # the other is c
+        for t in reversed(range(T)):
+            dx = dh[t]
+            for one in reversed(stack):
+                dx = one.backward(dx)
+
+    return step
+
+
 def torch_step(cell, V, H, layers, D, B, T):
     """The same with PyTorch, or None where it is not installed."""
     try:
@@ -163,25 +206,51 @@ def measure(contestants, rounds):
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
+def draw(found, path):
+    """A bar for each contestant, in multiples of the bare products."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    labels = list(dict.fromkeys(label for medians in found.values() for label in medians))
+    _, axes = pyplot.subplots(figsize=(9, 4))
+    for i, label in enumerate(labels):
+        bars = [medians.get(label, np.nan) / medians["products"] for medians in found.values()]
+        drawn = axes.bar(np.arange(len(found)) + (i - len(labels) / 2) * 0.8 / len(labels), bars, 0.8 / len(labels),
+                         align="edge", label=label)  # fmt: skip
+        axes.bar_label(drawn, [f"{bar:.1f}" if bar > 0 else "" for bar in bars], fontsize=6)
+    axes.set(yscale="log", ylabel="times the bare matrix products", xticks=range(len(found)), xticklabels=found)
+    axes.legend(frameon=False)
+    pyplot.savefig(path, bbox_inches="tight")
+
+
 def main():
     parser = argparse.ArgumentParser(description="Milliseconds per training step, side by side.")
     parser.add_argument("configurations", nargs="*", help=f"of {', '.join(CONFIGURATIONS)}; without any, all")
     parser.add_argument("--rounds", type=int, default=12, help="turns of each contestant")
+    parser.add_argument("--picture", metavar="FILE", help="draw the figures, too")
     args = parser.parse_args()
     if unknown := set(args.configurations) - CONFIGURATIONS.keys():
         parser.error(f"unknown configuration {', '.join(sorted(unknown))}; known are {', '.join(CONFIGURATIONS)}")
 
     settings = {name: value for name, value in os.environ.items() if name.startswith(("OPENBLAS_", "OMP_", "MKL_"))}
     print(f"NumPy {np.__version__}, kernels {kernels() or 'unknown'}, {settings or 'no BLAS settings'}")
-    print(f"{processor()}, {os.cpu_count()} processors")
+    threads = settings.get("OPENBLAS_NUM_THREADS") or settings.get("OMP_NUM_THREADS") or os.cpu_count()
+    print(f"{processor()}, {os.cpu_count()} processors, {threads} BLAS threads")
+    found = {}
     for name in args.configurations or CONFIGURATIONS:
         cell, V, H, layers, D, B, T = configuration = CONFIGURATIONS[name]
-        makers = {"minirnn": minirnn_step, "products": products_step, "plain loop": plain_step, "PyTorch": torch_step}
+        makers = {"minirnn": minirnn_step, "products": products_step, "plain loop": plain_step,
+                  "numpy-ml": numpy_ml_step, "PyTorch": torch_step}  # fmt: skip
         contestants = {label: step for label, make in makers.items() if (step := make(*configuration))}
-        medians = measure(contestants, args.rounds)
+        found[name] = medians = measure(contestants, args.rounds)
         print(f"{name}: {cell}, V {V}, {layers} x {H}, {'one-hot' if D is None else f'embedding {D}'}, B {B}, T {T}")
         for label, median in medians.items():
-            print(f"  {label:10} {median:8.3f} ms   {median / medians['minirnn']:5.2f} x ours")
+            print(f"  {label:10} {median:8.3f} ms   {median / medians['minirnn']:5.2f} x ours   "
+                  f"{median / medians['products']:5.2f} x the products")  # fmt: skip
+    if args.picture:
+        draw(found, args.picture)
 
 
 if __name__ == "__main__":
