@@ -321,6 +321,17 @@ def test_nohup_is_respected(tmp_path, text_file):
     assert run.stdout == "False\n"
 
 
+def test_a_second_process_leaves_alone_what_the_first_is_encoding(tmp_path, text_file, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "text.npy").write_bytes(b"half of it so far")
+    lock = Lock(tmp_path / "run")
+    for arguments in ([], ["--restart"]):
+        assert train(tmp_path / "run", text_file, *SMALL, *arguments) == 2
+        assert "is in use: another process trains there" in capsys.readouterr().err
+        assert (tmp_path / "run" / "text.npy").read_bytes() == b"half of it so far"
+    del lock
+
+
 def test_a_lock_ends_with_its_owner(tmp_path):
     lock = Lock(tmp_path)
     with pytest.raises(ValueError, match="is in use"):

@@ -31,7 +31,10 @@ def begin(folder: Path, parts: Parts, settings: Settings, init_from: Path | None
     training text, the validation text and perhaps the test text. ``init_from`` is the file of a model to begin with.
     """
     former = load_checkpoint(init_from) if init_from else None
-    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    created = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = Lock(folder)  # first: what is in the folder may be another process's, which is still encoding
+    names = {path.name for path in folder.iterdir()}
     if "last.npz" in names:
         raise ValueError(
             f"{folder} holds a run already; go on with --resume, begin anew with --restart (which keeps the old one "
@@ -39,10 +42,7 @@ def begin(folder: Path, parts: Parts, settings: Settings, init_from: Path | None
         )
     if names - UNBORN:
         raise ValueError(f"{folder} is not empty; name a new folder with --out")
-    created = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        lock = Lock(folder)
         with writing(folder / "text.npy"):
             _, vocab, tokens = encode_files(
                 parts, folder / "text.npy", settings.kind, settings.max_vocab, settings.encoding,
