@@ -86,6 +86,8 @@ def begin_anew(folder: Path, parts: Parts, settings: Settings, init_from: Path |
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if not names - UNBORN:
         return begin(folder, parts, settings, init_from)
+    if not folder.name:
+        raise ValueError(f"{folder} cannot be set aside under another name; name the folder from outside")
     known = {
         name for name in names if name.removesuffix(".partial") in FILES | UNBORN
     }  # a killed run leaves partial ones
