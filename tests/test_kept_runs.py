@@ -321,6 +321,17 @@ def test_nohup_is_respected(tmp_path, text_file):
     assert run.stdout == "False\n"
 
 
+def test_a_second_process_leaves_alone_what_the_first_is_encoding(tmp_path, text_file, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "text.npy").write_bytes(b"half of it so far")
+    lock = Lock(tmp_path / "run")
+    for arguments in ([], ["--restart"]):
+        assert train(tmp_path / "run", text_file, *SMALL, *arguments) == 2
+        assert "is in use: another process trains there" in capsys.readouterr().err
+        assert (tmp_path / "run" / "text.npy").read_bytes() == b"half of it so far"
+    del lock
+
+
 def test_a_lock_ends_with_its_owner(tmp_path):
     lock = Lock(tmp_path)
     with pytest.raises(ValueError, match="is in use"):
@@ -421,6 +432,31 @@ def test_info_says_what_a_run_is(tmp_path, text_file, capsys):
     assert main(["info", str(tmp_path)]) == 0  # an example of a former release
     assert main(["info", str(DATA / RUNS[0])]) == 0
     assert "step 36 of 60" in capsys.readouterr().out
+
+
+def test_info_counts_the_steps_that_the_run_will_take_and_writes_settings_as_they_are_typed(tmp_path, capsys):
+    (tmp_path / "text.txt").write_text(TEXT * 2)
+    (tmp_path / "valid.txt").write_text(TEXT)
+    sizes = ["--hidden", 4, "--batch-size", 4, "--seq-length", 10]
+    for options, epoch in ((["--valid", 0.5], len(TEXT)), (["--epochs", 20, "--valid", 0], 2 * len(TEXT))):
+        folder = tmp_path / str(epoch)
+        assert train(folder, tmp_path / "text.txt", *sizes, *options, "--tie-weights", "--time-limit", 1e-9) == 0
+        out, steps = capsys.readouterr().out, (epoch - 1) // 40
+        assert f"step 1/{20 * steps:,}" in out  # of 4,000, but no more than 20 passes through the text; or 20 epochs
+        assert main(["info", str(folder)]) == 0
+        out = capsys.readouterr().out
+        assert f"how far: step 1 of {20 * steps:,}, an epoch is {steps:,}" in out
+        given = out.split("settings: ")[1].split("\n")[0].split()
+        assert train(tmp_path / f"{epoch} again", tmp_path / "text.txt", *given, "--time-limit", 1e-9) == 0
+        one, other = (load_checkpoint(path / "last.npz").settings for path in (folder, tmp_path / f"{epoch} again"))
+        assert one | {"sha256": 0} == other | {"sha256": 0}
+
+
+def test_a_folder_without_a_name_is_not_set_aside(tmp_path, text_file, monkeypatch, capsys):
+    assert train(tmp_path / "run", text_file, *SMALL, "--steps", 2) == 0
+    monkeypatch.chdir(tmp_path / "run")
+    assert train(".", text_file, *SMALL, "--restart") == 2
+    assert ". cannot be set aside under another name; name the folder from outside" in capsys.readouterr().err
 
 
 # --- killed at random moments -------------------------------------------------------------------------

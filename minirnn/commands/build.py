@@ -55,11 +55,15 @@ def make_trainer(ids: Array, vocab_size: int, settings: Settings) -> tuple[Train
         smoothing=settings.smoothing, rng=rng,
     )  # fmt: skip
     epoch = trainer.batches_per_epoch
-    total = settings.steps or (settings.epochs or 0) * epoch
-    if settings.max_epochs:
-        total = min(total, settings.max_epochs * epoch)
+    total = steps_to_take(settings, epoch)
     trainer.schedule = make_schedule(settings, total, epoch)
     return trainer, total
+
+
+def steps_to_take(settings: Settings, epoch: int) -> int:
+    """How many steps a run has, ``epoch`` of which are an epoch."""
+    total = settings.steps or (settings.epochs or 0) * epoch
+    return min(total, settings.max_epochs * epoch) if settings.max_epochs else total
 
 
 def make_schedule(settings: Settings, total: int, epoch: int) -> Callable[[int], float] | None:

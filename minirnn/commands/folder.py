@@ -31,7 +31,10 @@ def begin(folder: Path, parts: Parts, settings: Settings, init_from: Path | None
     training text, the validation text and perhaps the test text. ``init_from`` is the file of a model to begin with.
     """
     former = load_checkpoint(init_from) if init_from else None
-    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    created = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = Lock(folder)  # first: what is in the folder may be another process's, which is still encoding
+    names = {path.name for path in folder.iterdir()}
     if "last.npz" in names:
         raise ValueError(
             f"{folder} holds a run already; go on with --resume, begin anew with --restart (which keeps the old one "
@@ -39,10 +42,7 @@ def begin(folder: Path, parts: Parts, settings: Settings, init_from: Path | None
         )
     if names - UNBORN:
         raise ValueError(f"{folder} is not empty; name a new folder with --out")
-    created = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        lock = Lock(folder)
         with writing(folder / "text.npy"):
             _, vocab, tokens = encode_files(
                 parts, folder / "text.npy", settings.kind, settings.max_vocab, settings.encoding,
@@ -86,6 +86,8 @@ def begin_anew(folder: Path, parts: Parts, settings: Settings, init_from: Path |
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if not names - UNBORN:
         return begin(folder, parts, settings, init_from)
+    if not folder.name:
+        raise ValueError(f"{folder} cannot be set aside under another name; name the folder from outside")
     known = {
         name for name in names if name.removesuffix(".partial") in FILES | UNBORN
     }  # a killed run leaves partial ones

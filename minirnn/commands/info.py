@@ -3,9 +3,13 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+
+from minirnn.commands.build import steps_to_take
 from minirnn.commands.folder import described
 from minirnn.commands.progress import beside
-from minirnn.commands.settings import Settings, option
+from minirnn.commands.run import split
+from minirnn.commands.settings import Settings, typed
 from minirnn.files.checkpoint import load_checkpoint
 
 
@@ -23,14 +27,18 @@ def lines_about(path: Path) -> list[str]:
     last = load_checkpoint(folder / "last.npz") if (folder / "last.npz").exists() else checkpoint
     settings, text = described(last, path)
     chosen = [
-        f"{option(f.name)} {getattr(settings, f.name)}"
+        typed(f.name, getattr(settings, f.name))
         for f in dataclasses.fields(Settings)
         if getattr(settings, f.name) != f.default
     ]
     lines.append(f"text: {', '.join(text['texts'])}, {sum(text['tokens']):,} {vocab.unit}s")
     lines.append(f"settings: {' '.join(chosen) or 'the defaults'}")
-    asked = f"{settings.steps:,}" if settings.steps else f"{settings.epochs} epochs"
-    lines.append(f"how far: step {last.training['step']:,} of {asked}")
+    tokens = np.broadcast_to(0, text["tokens"][0])  # as many as were trained on, whichever
+    tokens = tokens if len(text["tokens"]) > 1 else split(tokens, settings.valid)[0]
+    epoch = (len(tokens) - 1) // (settings.batch_size * settings.seq_length)
+    lines.append(
+        f"how far: step {last.training['step']:,} of {steps_to_take(settings, epoch):,}, an epoch is {epoch:,}"
+    )
     rows = [row for row in last.history if "valid" in row]
     if rows:
         best = min(rows, key=lambda row: row["valid"])

@@ -158,6 +158,11 @@ def option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def typed(name: str, value: Any) -> str:
+    """A setting as it is typed on the command line."""
+    return option(name) if value is True else f"{option(name)} {'none' if value is None else value}"
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """An option for every setting; one that is not given leaves no trace among the arguments."""
     groups: dict[str, Any] = {}
