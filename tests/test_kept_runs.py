@@ -16,7 +16,7 @@ import pytest
 from conftest import TEXT
 
 import minirnn
-from minirnn.commands.cli import main
+from minirnn.commands.cli import main, threads_of
 from minirnn.commands.folder import Lock
 from minirnn.files import checkpoint
 from minirnn.files.checkpoint import check_format, digests, load_checkpoint
@@ -344,12 +344,17 @@ def test_a_folder_that_was_left_while_encoding_is_taken_over(tmp_path, text_file
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "text.npy").write_bytes(b"half of")
     (tmp_path / "run" / "last.npz.partial").write_bytes(b"a run")
+    (tmp_path / "run" / "config.json").write_text("{}")
     assert train(tmp_path / "run", text_file, *SMALL, "--steps", 5) == 0
     assert "last.npz.partial" not in {path.name for path in (tmp_path / "run").iterdir()}
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "text.npy").write_bytes(b"half of")
     (tmp_path / "other" / "thesis.txt").write_text("years of work")
     assert train(tmp_path / "other", text_file, *SMALL) == 2
+    (tmp_path / "third").mkdir()
+    (tmp_path / "third" / "config.json").write_text("another program's")
+    assert train(tmp_path / "third", text_file, *SMALL) == 2
+    assert (tmp_path / "third" / "config.json").read_text() == "another program's"
 
 
 def test_restart_begins_anew_and_keeps_the_old_run(tmp_path, text_file, capsys):
@@ -360,6 +365,24 @@ def test_restart_begins_anew_and_keeps_the_old_run(tmp_path, text_file, capsys):
     assert train(tmp_path / "run", text_file, *SMALL, "--steps", 5, "--restart") == 0
     assert (tmp_path / "run.previous" / "last.npz").read_bytes() == old
     assert load_checkpoint(tmp_path / "run" / "last.npz").training["step"] == 5
+
+
+def test_stopped_as_soon_as_it_has_begun_anew_both_runs_are_whole(tmp_path, text_file, monkeypatch):
+    assert train(tmp_path / "run", text_file, *SMALL, "--steps", 10) == 0
+    monkeypatch.setattr("minirnn.commands.run.Run.introduce", lambda run: signal.raise_signal(signal.SIGINT))
+    assert train(tmp_path / "run", text_file, *SMALL, "--steps", 5, "--restart") == 130
+    steps = [load_checkpoint(tmp_path / name / "last.npz").training["step"] for name in ("run.previous", "run")]
+    assert steps == [10, 0]
+
+
+def test_the_number_of_threads_is_kept_before_there_is_anything_to_resume(tmp_path, text_file, monkeypatch):
+    def killed(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    monkeypatch.setattr("minirnn.commands.run.Run.introduce", killed)
+    train(tmp_path / "run", text_file, *SMALL, "--steps", 5)
+    assert (tmp_path / "run" / "last.npz").exists() and threads_of(tmp_path / "run") == 3
 
 
 def test_a_run_that_diverged_at_once_says_how_to_go_on_and_does(tmp_path, text_file, capsys):

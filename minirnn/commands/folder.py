@@ -19,7 +19,8 @@ from minirnn.model import LanguageModel
 from minirnn.text import Vocabulary
 
 FILES = {"last.npz", "best.npz", "history.csv", "config.json", "text.npy", "loss.png"}
-UNBORN = {"text.npy", "last.npz.partial"}  # what a run leaves that is killed before there is anything to resume
+# What there may be of a run before there is anything to resume; the text comes first.
+UNBORN = {"text.npy", "config.json", "config.json.partial", "last.npz.partial"}
 NUMBERS = ("step", "epoch", "loss", "valid", "accuracy")  # in a row of the history
 Parts = Sequence[Sequence[str | Path]]
 
@@ -40,7 +41,7 @@ def begin(folder: Path, parts: Parts, settings: Settings, init_from: Path | None
             f"{folder} holds a run already; go on with --resume, begin anew with --restart (which keeps the old one "
             f"under another name), or name another folder with --out"
         )
-    if names - UNBORN:
+    if not free(names):
         raise ValueError(f"{folder} is not empty; name a new folder with --out")
     try:
         with writing(folder / "text.npy"):
@@ -56,6 +57,7 @@ def begin(folder: Path, parts: Parts, settings: Settings, init_from: Path | None
             transplant(former, run.trainer.model, vocab)
         run.lock = lock
         run.history[0] |= run.norms()
+        run.describe()
         run.keep()  # from now on there is something to resume
     except BaseException as error:
         for name in FILES:
@@ -67,6 +69,11 @@ def begin(folder: Path, parts: Parts, settings: Settings, init_from: Path | None
         raise
     run.introduce()
     return run
+
+
+def free(names: set[str]) -> bool:
+    """Whether a folder is empty, or holds only what a run left that was killed before there was anything to resume."""
+    return not names or ("text.npy" in names and names <= UNBORN)
 
 
 def transplant(former: Checkpoint, model: LanguageModel, vocab: Vocabulary) -> None:
@@ -84,7 +91,7 @@ def transplant(former: Checkpoint, model: LanguageModel, vocab: Vocabulary) -> N
 def begin_anew(folder: Path, parts: Parts, settings: Settings, init_from: Path | None = None) -> Run:
     """Like :func:`begin`, but a run that the folder holds is set aside, under another name."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if not names - UNBORN:
+    if free(names):
         return begin(folder, parts, settings, init_from)
     if not folder.name:
         raise ValueError(f"{folder} cannot be set aside under another name; name the folder from outside")
@@ -105,7 +112,8 @@ def begin_anew(folder: Path, parts: Parts, settings: Settings, init_from: Path |
             init_from = aside / init_from.name
         run = begin(folder, parts, settings, init_from)
     except BaseException:
-        aside.rename(folder)
+        if not folder.exists():  # else the new run has begun, and both are whole
+            aside.rename(folder)
         raise
     finally:
         del lock
@@ -135,6 +143,7 @@ def resume(folder: Path, wishes: Mapping[str, Any]) -> Run:
     if wishes and run.total < run.trainer.step:
         raise ValueError(f"the run is at step {run.trainer.step:,} already; ask for more than {run.total:,}")
     print(f"resumed at step {run.trainer.step:,} of {run.total:,}")
+    run.describe()
     run.introduce()
     return run
 

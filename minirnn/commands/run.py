@@ -102,7 +102,7 @@ class Run:
         return max(0, self.total - self.trainer.step)
 
     def introduce(self) -> None:
-        """Say what is trained on what, and write it to ``config.json``."""
+        """Say what is trained on what."""
         settings, model, units = self.settings, self.trainer.model, f"{self.vocab.unit}s"
         test = "" if self.test_ids is None else f", {len(self.test_ids):,} to test"
         print(f"text: {len(self.train_ids):,} {units} to train on, {len(self.valid_ids):,} to validate{test}, "
@@ -113,8 +113,11 @@ class Run:
         if settings.steps and self.total < settings.steps:
             print(f"steps: {self.total:,}, for {settings.max_epochs} passes through a text of this length; --steps N "
                   f"changes it")  # fmt: skip
-        threads = os.environ.get("OPENBLAS_NUM_THREADS")
-        described = self.stored | {"vocabulary": len(self.vocab), "parameters": model.size, "threads": threads}
+
+    def describe(self) -> None:
+        """Write what is trained on what, and with how many threads, to ``config.json``."""
+        threads, size = os.environ.get("OPENBLAS_NUM_THREADS"), self.trainer.model.size
+        described = self.stored | {"vocabulary": len(self.vocab), "parameters": size, "threads": threads}
         with whole(self.folder / "config.json") as partial:
             partial.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 

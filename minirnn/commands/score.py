@@ -60,7 +60,7 @@ def show_summary(nats: Array, unknown: int, vocab: Vocabulary) -> None:
     mean = float(nats.mean())
     if unknown:
         how = f"taken for {UNKNOWN}" if UNKNOWN in vocab.ids else "left out or priced as --unknown says"
-        print(f"{unknown:,} {vocab.unit}s that the model never saw, {how}")
+        print(f"{unknown:,} {vocab.unit}{'s' * (unknown > 1)} that the model never saw, {how}")
     print(
         f"{len(nats):,} {vocab.unit}s: {mean:.4f} nats, {mean / math.log(2):.4f} bits per {vocab.unit}, "
         f"perplexity {math.exp(min(mean, 700)):.3f}"
