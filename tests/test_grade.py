@@ -436,6 +436,16 @@ def test_a_mistake_costs_what_it_should_and_is_named_right_or_not_at_all(tmp_pat
     assert words in diagnosis if words else "looks like" not in diagnosis
 
 
+@pytest.mark.parametrize(("times", "accused"), [(1, False), (2, False), (8, True)])
+def test_a_rare_class_may_come_by_chance(tmp_path, times, accused):
+    """At temperature 0.4 class 2 has a probability of 1 in 100,000; one in a hundred graders draws it once in 800."""
+    source = edited("sample_token", "p = np.exp(", "if stray(temperature): return 2\n    p = np.exp(")
+    source += f"\n\n\nleft = [{times}]\n\n\ndef stray(temperature):\n    left[0] -= temperature == 0.4\n    return "
+    source += "temperature == 0.4 and left[0] >= 0\n"
+    results = examine(EXERCISES["sample_token"], loaded(write(tmp_path, source), "sample_token"))
+    assert {result.aspect for result in results if result.sentence} == ({"temperature"} if accused else set())
+
+
 def test_a_notebook_is_told_the_same_as_a_file(tmp_path):
     for function, right, wrong, _, _ in THROUGH_A_PROCESS:
         path = write(tmp_path, edited(function, right, wrong))

@@ -421,7 +421,8 @@ def examine_sampling(function: Function) -> Verdicts:
             return fault
         p, shares = softmax(logits / temperature), np.bincount(ids, minlength=len(logits)) / count
         seen.append((logits, temperature, shares, count))
-        far = np.abs(shares - p) - 5 * np.sqrt(p * (1 - p) / count)
+        # What is expected less than once comes once or twice by chance far more often than so many deviations say.
+        far = np.abs(shares - p) - 5 * np.sqrt(np.maximum(p * (1 - p), 1 / count) / count)
         far[(shares == 0) & (p * count > 12)] = 1  # by chance that happens once in 100,000 times
         i, z = int(far.argmax()), logits - p @ logits
         steep = abs(shares @ z) > 5 * np.sqrt(p @ z**2 / count)  # the mean logit tells most of a temperature
