@@ -26,8 +26,9 @@ data = Path(os.environ.get("MINIRNN_DATA", "nowhere")).resolve() / "tinyshakespe
 TINY_SHAKESPEARE = data if data.is_file() else None
 TEXT = "To the north, the sea; to the south, the sea.\nWhat is there between? A stone, a bell, and me.\n" * 12
 
-# A slow machine is no failure, and the same tests run everywhere.
-settings.register_profile("minirnn", deadline=None, derandomize=True)
+# A slow machine is no failure, and the same tests run everywhere; the soak takes the thorough profile.
+settings.register_profile("minirnn", deadline=None, derandomize=True, max_examples=25)
+settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=250)
 settings.load_profile("minirnn")
 
 

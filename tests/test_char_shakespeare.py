@@ -113,17 +113,18 @@ def test_the_command_train_continues_what_the_example_began(text_file, quick, ca
 
 
 @pytest.mark.skipif(TINY_SHAKESPEARE is None, reason="needs tinyshakespeare.txt in the folder MINIRNN_DATA")
-@pytest.mark.parametrize("seeds", [[1], pytest.param([1, 2, 3, 4, 5], marks=pytest.mark.soak)])
-def test_karpathys_preset_falls_as_min_char_rnn_did(seeds, capsys):
+@pytest.mark.parametrize(
+    ("steps", "seeds"), [(1000, [1]), pytest.param(10_000, [1, 2, 3, 4, 5], marks=pytest.mark.soak)]
+)
+def test_karpathys_preset_falls_as_min_char_rnn_did(steps, seeds, capsys):
     found = {1000: [], 10_000: []}
     for seed in seeds:
-        arguments = ["--text", TINY_SHAKESPEARE, "--preset", "karpathy", "--steps", 10_000, "--seed", seed]
-        assert example(*arguments) == 0
-        for step, total in re.findall(r"step ([\d,]+)/10,000 .*\(sum over 25: ([\d.]+)\)", capsys.readouterr().out):
+        assert example("--text", TINY_SHAKESPEARE, "--preset", "karpathy", "--steps", steps, "--seed", seed) == 0
+        for step, total in re.findall(r"step ([\d,]+)/.* \(sum over 25: ([\d.]+)\)", capsys.readouterr().out):
             if int(step.replace(",", "")) in found:
                 found[int(step.replace(",", ""))].append(float(total))
     assert 83 < statistics.median(found[1000]) < 90
-    assert 50 < statistics.median(found[10_000]) < 57
+    assert steps == 1000 or 50 < statistics.median(found[10_000]) < 57
 
 
 # --- where the text comes from ----------------------------------------------------------------------

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from conftest import TEXT
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from minirnn import LanguageModel, ModelConfig, Trainer, Vocabulary, read_text
@@ -28,7 +28,6 @@ def test_in_pieces_or_at_once_it_is_the_same(tmp_path, monkeypatch, piece, kind)
     assert (np.load(tmp_path / "ids.npy") == ids).all()
 
 
-@settings(max_examples=25)
 @given(
     st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\r\ufeff"), min_size=1), min_size=1, max_size=3)
 )

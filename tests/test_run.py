@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,11 +120,11 @@ def test_stopped_by_the_clock_and_resumed_it_ends_with_the_same_files(tmp_path, 
 
 
 def test_interrupted_and_killed_it_still_ends_with_the_same_files(tmp_path, text_file):
-    options = [*SMALL, "--report-every", "50", "--steps", "800", "--cell", "rnn", "--patience", "0"]
+    options = [*SMALL, "--report-every", "20", "--steps", "300", "--cell", "rnn", "--patience", "0"]
     assert train(tmp_path / "whole", *options, text=text_file) == 0
     command = [sys.executable, "-m", "minirnn", "train", text_file, "--out", tmp_path / "parts", *options]
     resume = [sys.executable, "-m", "minirnn", "train", "--resume", "--out", tmp_path / "parts"]
-    for signal_number in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
+    for signal_number in (signal.SIGINT, signal.SIGKILL):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             for line in process.stdout:  # wait until it has reported, so that there is something to resume
                 if line.startswith("step"):
@@ -277,15 +276,10 @@ def test_in_a_log_there_are_plain_lines(tmp_path, text_file, capsys):
 # --- exit codes and help ------------------------------------------------------------------------------
 
 
-def test_help_is_quick_and_teaches():
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        run = subprocess.run([sys.executable, "-m", "minirnn", "--help"], capture_output=True, text=True)
-        times.append(time.perf_counter() - started)
+def test_help_teaches():
+    run = subprocess.run([sys.executable, "-m", "minirnn", "--help"], capture_output=True, text=True)
     for word in ("train", "sample", "score", "doctor", "grade", "Exit codes", "minirnn train book.txt --out run"):
         assert word in " ".join(run.stdout.split())
-    print(f"minirnn --help: {min(times):.2f} s")
 
 
 @pytest.mark.parametrize("command", ["train", "sample", "score", "doctor", "grade"])
@@ -582,14 +576,15 @@ def test_a_library_is_not_started_anew(started_anew):
 
 def test_the_command_and_the_example_choose_threads(tmp_path, text_file):
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    arguments = [text_file, "--steps", "2", "--batch-size", "4", "--out", tmp_path / "a"]
-    example = [ROOT / "examples/char_shakespeare.py", "--steps", "1", "--text", text_file, "--out", tmp_path / "b"]
+    example = [ROOT / "examples/char_shakespeare.py", "--text", text_file, "--threads", "2"]
     for command, said in (
-        (["-m", "minirnn", "train", *arguments], r"[12], \d+ proc"),
-        ([*example, "--threads", "2"], "2, as --"),
+        (["-m", "minirnn", "train", text_file], r"[12], \d+ proc"),
+        (example, "2, as --"),
     ):
-        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment)
-        assert done.returncode == 0 and re.match(f"threads: {said}", done.stdout)
+        command = [sys.executable, *command, "--out", tmp_path / said[0]]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as started:
+            assert re.match(f"threads: {said}", started.stdout.readline())
+            started.kill()
 
 
 def test_control_c_during_imports_is_no_mistake(monkeypatch, capsys):

@@ -1,6 +1,6 @@
 """Milliseconds per training step of this checkout and of another one, measured in turn.
 
-    env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python tests/benchmarks/against.py ../old [--rounds 20] [CONFIGURATION ...]
+    env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python tests/benchmarks/against.py OTHER [--rounds N] [CONFIGURATION ...]
 
 Each checkout trains in a process of its own with its own `minirnn` and its own `tests/benchmarks/steps.py`; only one of
 them computes at a time. Medians over all steps and the median of the rounds' ratios are printed; nothing is asserted.
@@ -61,7 +61,9 @@ def main():
             statistics.median(a) / statistics.median(b) for a, b in zip(ours, others, strict=True)
         )
         medians = [statistics.median(ms for turn in took for ms in turn) for took in (ours, others)]
-        print(f"{name:11} here {medians[0]:8.2f} ms   there {medians[1]:8.2f} ms   here / there {ratio:.3f}", flush=True)
+        print(
+            f"{name:11} here {medians[0]:8.2f} ms   there {medians[1]:8.2f} ms   here / there {ratio:.3f}", flush=True
+        )
 
 
 if __name__ == "__main__":
