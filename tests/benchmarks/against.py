@@ -1,6 +1,6 @@
 """Milliseconds per training step of this checkout and of another one, measured in turn.
 
-    env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python tests/benchmarks/against.py OTHER [--rounds N] [CONFIGURATION ...]
+    env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python tests/benchmarks/against.py OTHER [--rounds N] [ROW ...]
 
 Each checkout trains in a process of its own with its own `minirnn` and its own `tests/benchmarks/steps.py`; only one of
 them computes at a time. Medians over all steps and the median of the rounds' ratios are printed; nothing is asserted.
