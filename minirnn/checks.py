@@ -5,7 +5,6 @@ what was expected, and where it helps what to do. It never repairs silently, abo
 """
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -57,13 +56,6 @@ def check_choice(name: str, value: str, *choices: str) -> str:
     if value not in choices:
         raise ValueError(f"{name} must be {' or '.join(map(json.dumps, choices))}, got {value!r}")
     return value
-
-
-def check_schedule(schedule: Callable[[int], float] | None) -> Callable[[int], float] | None:
-    """Return ``schedule`` if it is a function or None, else raise ValueError."""
-    if schedule is not None and not callable(schedule):
-        raise ValueError(f"schedule must be a function of the steps done, got {schedule!r}; see minirnn.schedules")
-    return schedule
 
 
 def check_vocab_size(vocab_size: int, model_size: int) -> None:

@@ -13,16 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minirnn.checks import (
-    Array,
-    Rng,
-    check_choice,
-    check_decay,
-    check_diverged,
-    check_ids,
-    check_positive,
-    check_schedule,
-)
+from minirnn.checks import Array, Rng, check_choice, check_decay, check_diverged, check_ids, check_positive
 from minirnn.model import LanguageModel
 from minirnn.ops import cross_entropy_forward, to_bag
 from minirnn.optim import Optimizer, clip_norm, clip_value, global_norm
@@ -101,7 +92,9 @@ class Trainer:
         self.clip_norm = check_positive("clip_norm", clip_norm, limit=True)
         self.reduction = check_choice("reduction", reduction, "mean", "sum")
         self.smoothing = check_decay("smoothing", smoothing)
-        self.schedule, self.learning_rate = check_schedule(schedule), optimizer.learning_rate
+        if schedule is not None and not callable(schedule):
+            raise ValueError(f"schedule must be a function of the steps done, got {schedule!r}; see minirnn.schedules")
+        self.schedule, self.learning_rate = schedule, optimizer.learning_rate
         self.rng = np.random.default_rng(rng)
         self.step = 0
         self.state = model.zero_state(batch_size)
