@@ -154,7 +154,7 @@ def plot_text(values: np.ndarray, tokens: Sequence[str], axes: "Axes | None" = N
         grid[row, column : column + len(token)] = value
         shown, colour = {"\n": "↵", " ": ""}.get(token, token), "white" if abs(value) > 0.6 else "black"
         if shown:
-            axes.text(column + (len(token) - 1) / 2, row, shown, ha="center", va="center", color=colour, fontsize=9)
+            axes.text(column + (len(token) - 1) / 2, row, shown, ha="center", va="center", color=colour, fontsize=11)
     image = axes.imshow(grid, cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto", interpolation="none")
     axes.set_axis_off()
     axes.figure.colorbar(image, ax=axes, label="activation")
@@ -163,10 +163,10 @@ def plot_text(values: np.ndarray, tokens: Sequence[str], axes: "Axes | None" = N
 
 def over_tokens(rows: Array, tokens: Sequence[str], axes: "Axes | None", lowest: int, label: str) -> "Axes":
     """A heat map of values (T, H) between lowest and 1, a row for each unit, a column for each token."""
-    axes = axes_for(axes, (1.5 + 0.15 * len(tokens), 1 + 0.1 * rows.shape[1]))
+    axes = axes_for(axes, (1.5 + 0.16 * len(tokens), 1 + 0.1 * rows.shape[1]))
     image = axes.imshow(rows.T, cmap="cividis", vmin=lowest, vmax=1, aspect="auto", interpolation="none")
     names, upright = [{"\n": "↵", " ": "␣"}.get(token, token) for token in tokens], max(map(len, tokens)) > 1
-    axes.set_xticks(range(len(tokens)), names, fontsize=8, rotation=90 if upright else 0)
+    axes.set_xticks(range(len(tokens)), names, fontsize=10, rotation=90 if upright else 0)
     axes.tick_params(axis="x", bottom=False)
     axes.set(xlabel="after reading", ylabel="unit")
     axes.grid(False)
