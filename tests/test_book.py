@@ -3,6 +3,7 @@
 After a change that is meant, ``python docs/figures/make.py`` writes printed text, pictures and their data anew.
 """
 
+import itertools
 import json
 import re
 import sys
@@ -119,6 +120,13 @@ def test_pictures_are_shown_described_and_small():
     for name, words in shown.items():
         assert len(words) > 40, f"{name}: say in the brackets what is to be seen"
         assert (ROOT / "docs" / "figures" / name).stat().st_size < 60_000, name
+
+
+def test_each_chapter_leads_to_the_one_before_and_the_one_after():
+    book = make.chapters()
+    for before, after in itertools.pairwise(book):
+        assert before.name in after.read_text(encoding="utf-8").splitlines()[-1]
+        assert after.name in before.read_text(encoding="utf-8").splitlines()[-1]
 
 
 def test_links_and_paths_lead_somewhere():

@@ -36,6 +36,10 @@ def test_every_document_is_checked():
     assert DOCUMENTS.keys() <= with_code <= DOCUMENTS.keys() | {f"docs/{name}" for name in chapters}
 
 
+def test_the_readme_is_read_in_a_few_minutes():
+    assert len((ROOT / "README.md").read_text().split()) <= 900
+
+
 def test_links_lead_somewhere():
     followed = 0
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]:
