@@ -43,13 +43,13 @@ def pages():
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_every_block_prints_and_draws_what_the_chapter_shows(name, tmp_path):
+def test_every_block_prints_and_draws_what_the_chapter_shows(name):
     page = ROOT / name
     text = page.read_text(encoding="utf-8")
     blocks = make.BLOCK.findall(text)
     assert (len(blocks), len(PASSAGE.findall(text)), text.count(".savefig(")) == CHAPTERS[name]
     assert len(blocks) == text.count("```python")
-    printed, drawn = make.run(page, tmp_path)
+    printed, drawn = make.run(page, None)
     for (code, shown), output in zip(blocks, printed, strict=True):
         assert output == shown, f"{name}, the block that begins {code.splitlines()[0]!r}"
     assert len(drawn) == CHAPTERS[name][2]
@@ -57,6 +57,16 @@ def test_every_block_prints_and_draws_what_the_chapter_shows(name, tmp_path):
         assert f"](figures/{picture})" in text, f"{name} draws {picture} and does not show it"
         committed = json.loads((ROOT / "docs" / "figures" / f"{picture}.json").read_text(encoding="utf-8"))
         assert_same_picture(data, committed)
+
+
+def test_pictures_are_written_as_asked_and_without_what_is_idle(tmp_path):
+    page = tmp_path / "page.md"
+    lines = "from matplotlib.figure import Figure", "figure = Figure(figsize=(1, 1))", 'figure.text(0, 0, "word")'
+    page.write_text("\n".join(("```python", *lines, 'figure.savefig("a.svg")', "print(1)", "```\n")), encoding="utf-8")
+    printed, drawn = make.run(page, tmp_path)
+    svg = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert printed == ["1\n"] and drawn == {"a.svg": {}}
+    assert ">word</text>" in svg and not re.search(r"^ ", svg, re.MULTILINE) and "<dc:date>" not in svg
 
 
 def assert_same_picture(data, committed):

@@ -52,13 +52,15 @@ def chapters() -> list[Path]:
     return [DOCS / name for name in names if "```python" in (DOCS / name).read_text(encoding="utf-8")]
 
 
-def run(page: Path, folder: Path) -> tuple[list[str], dict[str, dict]]:
-    """Run the blocks of a chapter; return what each printed, and the data of each picture, now in ``folder``."""
+def run(page: Path, folder: Path | None) -> tuple[list[str], dict[str, dict]]:
+    """Run the blocks of a chapter; return what each printed, and the data of each picture, now in ``folder`` if any."""
     printed, drawn, namespace = [], {}, {"__name__": page.stem}
     savefig = Figure.savefig
 
     def save(figure: Figure, name: str, **options: object) -> None:
         drawn[name] = figure_data(figure)
+        if folder is None:
+            return
         for mesh in figure.findobj(QuadMesh):
             mesh.set_rasterized(True)  # a path for each of its cells would be a large file
         savefig(figure, folder / name, metadata={"Date": None} if name.endswith(".svg") else None, **options)
