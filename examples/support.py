@@ -1,10 +1,12 @@
-"""What the examples share: something to read."""
+"""What the examples share: something to read; and loaded first, it lets Ctrl-C end what loads later without a word."""
 
 import hashlib
 import os
+import sys
 import tempfile
-import urllib.request
 from pathlib import Path
+
+sys.excepthook = lambda kind, *rest: None if kind is KeyboardInterrupt else sys.__excepthook__(kind, *rest)
 
 URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -48,6 +50,8 @@ def download() -> bytes:
     ValueError
         If what came is not the file that was expected.
     """
+    import urllib.request  # takes a moment
+
     with urllib.request.urlopen(URL, timeout=5) as answer:
         data = answer.read()
     if hashlib.sha256(data).hexdigest() != SHA256:

@@ -14,15 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from support import find_text
+
+import numpy as np
 
 import minirnn
 from minirnn.checks import check_diverged
 from minirnn.classifier import pad
 from minirnn.commands.build import choose_threads
 from minirnn.commands.cli import PATH, Parser, guarded
-from minirnn.commands.settings import POSITIVE, SHARE, Settings, one_of, whole
+from minirnn.commands.settings import POSITIVE, SHARE, THREADS, Settings, one_of, whole
 from minirnn.files.checkpoint import writing
 from minirnn.optim import global_norm
 from minirnn.plots import plot_confusion
@@ -171,10 +172,9 @@ def main(argv: list[str] | None = None) -> int:
     add("--epochs", "N", whole(1), 30, "passes through the speeches")
     add("--batch-size", "B", whole(1), 32, "speeches in a batch")
     add("--seed", "N", whole(0), 1, "the same seed gives the same run")
-    add("--threads", "N", whole(1), None, "of BLAS; OPENBLAS_NUM_THREADS, if it is set, wins")
+    add("--threads", "N", THREADS, None, "of BLAS; OPENBLAS_NUM_THREADS, if it is set, wins")
     parser.set_defaults(as_program=argv is None)
-    args = parser.parse_args(argv)
-    return guarded(Path(sys.argv[0]).name, lambda: train(args))
+    return guarded(Path(sys.argv[0]).name, lambda: train(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
+import support
+
 import char_shakespeare
 import numpy as np
 import pytest
-import support
 from conftest import ROOT, TINY_SHAKESPEARE
 
 import minirnn
