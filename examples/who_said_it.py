@@ -9,6 +9,7 @@ two dense layers and a softmax over the speakers.
 import argparse
 import re
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from minirnn.checks import check_diverged
 from minirnn.classifier import pad
 from minirnn.commands.build import choose_threads
 from minirnn.commands.cli import PATH, Parser, guarded
+from minirnn.commands.progress import Progress
 from minirnn.commands.settings import POSITIVE, SHARE, THREADS, Settings, one_of, whole
 from minirnn.files.checkpoint import writing
 from minirnn.optim import global_norm
@@ -112,6 +114,8 @@ def train(args: argparse.Namespace) -> int:
     print(f"model: {args.layers} x {args.hidden_size} {args.cell}, {len(vocab)} words")
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
+    began, read, total = time.monotonic(), 0, args.epochs * -(-len(train_set) // args.batch_size)
+    progress = Progress(sys.stdout, "word", total)
     with minirnn.catch_interrupt() as interrupted, np.errstate(over="ignore", invalid="ignore"):
         for epoch in range(1, args.epochs + 1):
             optimizer.learning_rate = args.learning_rate * linear_decay(epoch - 1, args.epochs)
@@ -124,8 +128,12 @@ def train(args: argparse.Namespace) -> int:
                 step, norm = int(optimizer.state["t"]), global_norm(model.params)
                 check_diverged(step, "try a smaller --learning-rate", loss=loss, norm_of_the_parameters=norm)
                 losses.append(float(loss))
+                read, took = read + int(batch[2].sum()), max(time.monotonic() - began, 1e-9)
+                left, part = took * (total / step - 1), epoch - 1 + (i + len(batch[2])) / len(order)
+                progress.show(minirnn.Report(step, part, loss, np.mean(losses), 0.0, read / took, left), {}, False)
             guesses = model.predict(x, lengths)
             accuracy = (guesses == answers).mean()
+            progress.pause()
             print(f"epoch {epoch}/{args.epochs}  loss {np.mean(losses):.3f} nats  accuracy {accuracy:.3f}", flush=True)
             if interrupted.is_set():
                 print(f"interrupted after epoch {epoch}")

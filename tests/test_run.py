@@ -296,11 +296,11 @@ def test_a_mistake_of_ours_is_1_with_a_traceback(monkeypatch, capsys):
     assert "ZeroDivisionError" in err and "please report it" in err
 
 
-def test_a_closed_pipe_is_no_error(tmp_path, text_file):
+def test_a_closed_pipe_ends_it_as_it_ends_any_tool(tmp_path, text_file):
     assert train(tmp_path / "run", *SMALL, "--steps", 10, text=text_file) == 0
     command = f"{sys.executable} -m minirnn sample {tmp_path / 'run'} --length 5000 | head -c 10"
     run = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env=os.environ)
-    assert run.returncode == 0 and len(run.stdout) == 10 and "Traceback" not in run.stderr
+    assert run.returncode == 141 and len(run.stdout) == 10 and run.stderr == ""
 
 
 def test_the_folder_is_untouched_if_the_text_is_bad(tmp_path):

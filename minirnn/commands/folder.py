@@ -52,8 +52,7 @@ def begin(folder: Path, parts: Parts, settings: Settings, init_from: Path | None
             )  # fmt: skip
         texts = [str(path) for paths in parts for path in paths]
         text = {"texts": texts, "tokens": tokens, "sha256": digest(folder / "text.npy")}
-        start: Row = {"step": 0, "epoch": 0.0, "loss": math.log(len(vocab))}
-        run = Run(folder, settings, text, vocab, [start])
+        run = Run(folder, settings, text, vocab, [beginning(vocab)])
         if former:
             transplant(former, run.trainer.model, vocab)
         run.lock = lock
@@ -79,6 +78,11 @@ def files_of(folder: Path) -> set[str]:
         if path.name.removesuffix(".partial") in FILES and special(path):
             raise ValueError(f"{path} is a pipe or a device, which has no place in a run; remove it")
     return {path.name for path in paths}
+
+
+def beginning(vocab: Vocabulary) -> Row:
+    """The first row of a history: before the first step every token is as likely as any other."""
+    return {"step": 0, "epoch": 0.0, "loss": math.log(len(vocab))}
 
 
 def free(names: set[str]) -> bool:
@@ -141,8 +145,14 @@ def resume(folder: Path, wishes: Mapping[str, Any]) -> Run:
     checkpoint = load_checkpoint(path)
     settings, text = described(checkpoint, path)
     ids = load_ids(folder / "text.npy", text["tokens"])
-    digests = (digest(folder / "text.npy"), None)  # the first release kept none
-    if text["sha256"] not in digests or max(part.max(initial=0) for part in ids) >= len(checkpoint.vocab):
+    found = digest(folder / "text.npy")
+    if "level" in checkpoint.settings:  # the first releases kept neither the digest nor the beginning
+        text["sha256"] = text["sha256"] or found
+        if not checkpoint.history or checkpoint.history[0]["step"]:
+            checkpoint.history.insert(0, beginning(checkpoint.vocab))
+    if not checkpoint.history or checkpoint.history[0]["step"]:
+        raise ValueError(f"{path} cannot be resumed: its history must begin at step 0")
+    if text["sha256"] != found or max(part.max(initial=0) for part in ids) >= len(checkpoint.vocab):
         raise ValueError(f"{folder / 'text.npy'} is not the text this run began with; begin a new run")
     settings = changed(settings, wishes)
     try:
@@ -150,6 +160,8 @@ def resume(folder: Path, wishes: Mapping[str, Any]) -> Run:
         run.lock = lock
         restore(run.trainer, checkpoint.arrays, checkpoint.training)
         run.kept = run.trainer.step
+        if not wishes and run.kept > run.total:
+            raise ValueError(f"its step is {run.kept:,}, of {run.total:,}")
     except ValueError as error:
         raise ValueError(f"{path} cannot be resumed: {error}") from error
     if wishes and run.total < run.trainer.step:
@@ -181,17 +193,29 @@ def described(checkpoint: Checkpoint, path: Path) -> tuple[Settings, dict[str, A
                 raise ValueError(
                     f"{name} is {getattr(settings, name)} in the settings, but {value} in what was trained"
                 )
-        for row in checkpoint.history:
-            if type(row) is not dict or not {"step", "epoch", "loss"} <= row.keys():
-                raise ValueError(f"the history must have step, epoch and loss in every row, got {row!r:.40}")
-            for name, value in row.items():
-                norms = name in ("weights", "gradients")  # one for each parameter
-                fits = type(value) is list and len(value) == len(checkpoint.model.params) if norms else name in NUMBERS
-                if not fits or any(type(one) not in (int, float) for one in (value if norms else [value])):
-                    raise ValueError(f"the history must have numbers, got {name!r:.20} {value!r:.20}")
+        check_history(checkpoint)
     except ValueError as error:
         raise ValueError(f"{path} cannot be resumed: {error}") from error
     return settings, text
+
+
+def check_history(checkpoint: Checkpoint) -> None:
+    """Raise ValueError unless the history is one that leads to where the training is."""
+    before = -1
+    for row in checkpoint.history:
+        if type(row) is not dict or not {"step", "epoch", "loss"} <= row.keys():
+            raise ValueError(f"the history must have step, epoch and loss in every row, got {row!r:.40}")
+        for name, value in row.items():
+            norms = name in ("weights", "gradients")  # one for each parameter; of a gradient that overflows infinite
+            fits = type(value) is list and len(value) == len(checkpoint.model.params) if norms else name in NUMBERS
+            for one in value if norms and fits else [value]:
+                if not fits or type(one) not in (int, float) or one < 0 or not (norms or one < math.inf):
+                    raise ValueError(f"the history must have numbers of at least 0, got {name!r:.20} {value!r:.20}")
+        if type(row["step"]) is not int or not before < row["step"] <= checkpoint.training["step"]:
+            raise ValueError(f"the steps of the history must be whole numbers that rise, got {row['step']!r:.20}")
+        before = row["step"]
+    if 0 < before == checkpoint.training["step"] and row["loss"] != checkpoint.training["smooth_loss"]:
+        raise ValueError("the loss at the end of the history is not smooth_loss")
 
 
 def digest(path: Path) -> str:
