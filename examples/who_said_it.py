@@ -130,7 +130,9 @@ def train(args: argparse.Namespace) -> int:
                 losses.append(float(loss))
                 read, took = read + int(batch[2].sum()), max(time.monotonic() - began, 1e-9)
                 left, part = took * (total / step - 1), epoch - 1 + (i + len(batch[2])) / len(order)
-                progress.show(minirnn.Report(step, part, loss, np.mean(losses), 0.0, read / took, left), {}, False)
+                progress.show(
+                    minirnn.Report(step, part, loss, sum(losses) / len(losses), 0.0, read / took, left), {}, False
+                )
             guesses = model.predict(x, lengths)
             accuracy = (guesses == answers).mean()
             progress.pause()
