@@ -7,11 +7,11 @@ python examples/char_shakespeare.py --preset karpathy    min-char-rnn to the let
 The model, the loss curve and all that is needed to go on are kept in runs/shakespeare.
 """
 
+from support import find_text
+
 import argparse
 import sys
 from pathlib import Path
-
-from support import find_text
 
 from minirnn.commands.build import choose_threads
 from minirnn.commands.cli import PATH, Parser, guarded

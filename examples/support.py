@@ -1,12 +1,18 @@
 """What the examples share: something to read; and loaded first, it lets Ctrl-C end what loads later without a word."""
 
+import signal
+import sys
+
+if (
+    getattr(sys.modules["__main__"], "__file__", "").startswith(__file__.removesuffix("support.py"))
+    and signal.getsignal(signal.SIGINT) == signal.default_int_handler
+):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until minirnn.commands.cli.guarded
+
 import hashlib
 import os
-import sys
 import tempfile
 from pathlib import Path
-
-sys.excepthook = lambda kind, *rest: None if kind is KeyboardInterrupt else sys.__excepthook__(kind, *rest)
 
 URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"

@@ -6,6 +6,8 @@ Many to one: a recurrent network reads speeches of different lengths; what it re
 two dense layers and a softmax over the speakers.
 """
 
+from support import find_text
+
 import argparse
 import re
 import sys
@@ -14,8 +16,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from support import find_text
 
 import numpy as np
 

@@ -5,6 +5,8 @@
 DIR holds ptb.train.txt, ptb.valid.txt and, for the final score, ptb.test.txt. Perplexity is exp(nats per word).
 """
 
+from support import find_text
+
 import argparse
 import os
 import sys
@@ -12,8 +14,6 @@ import tempfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-
-from support import find_text
 
 from minirnn import read_text
 from minirnn.commands.build import choose_threads

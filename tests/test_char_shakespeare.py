@@ -1,5 +1,7 @@
 """The example from its command line: what it finds to read, what it leaves behind, how it fails."""
 
+import support
+
 import hashlib
 import io
 import os
@@ -12,8 +14,6 @@ import urllib.error
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
-
-import support
 
 import char_shakespeare
 import numpy as np

@@ -413,6 +413,8 @@ codecs.register_error("minirnn.legible", legible)
 
 def guarded(name: str, program: Callable[[], int]) -> int:
     """Run a program and return its exit code; bad input ends it with one sentence on stderr, and 2."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # all is loaded
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout = sys.stdout or io.StringIO()  # it was closed: nobody reads
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # in a locale of ASCII alone a terminal still knows UTF-8

@@ -33,6 +33,7 @@ class Kind:
             return self.check(None if text in self.none else self.parse(text))
         except ValueError as error:
             own = str(error).startswith("takes")
+            text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # as it was typed in any locale
             raise argparse.ArgumentTypeError(str(error) if own else f"takes {self.words}, got {text!r:.40}") from None
 
     def check(self, value: Any) -> Any:
