@@ -7,17 +7,17 @@ python examples/char_shakespeare.py --preset karpathy    min-char-rnn to the let
 The model, the loss curve and all that is needed to go on are kept in runs/shakespeare.
 """
 
+from support import find_text
+
 import argparse
 import sys
 from pathlib import Path
-
-from support import find_text
 
 from minirnn.commands.build import choose_threads
 from minirnn.commands.cli import PATH, Parser, guarded
 from minirnn.commands.folder import begin_anew
 from minirnn.commands.presets import PRESETS
-from minirnn.commands.settings import changed, given, one_of, whole
+from minirnn.commands.settings import THREADS, changed, given, one_of, whole
 
 MORE = (
     "minirnn train has an option for every setting, and the same presets. Ctrl-C ends the training after this step and "
@@ -54,15 +54,14 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--out", metavar="DIR", type=PATH, default="runs/shakespeare", help="folder of the run (%(default)s)")
     add("--steps", metavar="N", type=whole(1), default=unless, help="updates to make")
     add("--seed", metavar="N", type=whole(0), default=unless, help="the same seed gives the same run (1)")
-    add("--threads", metavar="N", type=whole(1), help="of BLAS; OPENBLAS_NUM_THREADS, if it is set, wins")
+    add("--threads", metavar="N", type=THREADS, help="of BLAS; OPENBLAS_NUM_THREADS, if it is set, wins")
     parser.set_defaults(as_program=argv is None)
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train as the command line says."""
-    args = parse_arguments(argv)
-    return guarded(Path(sys.argv[0]).name, lambda: train(args))
+    return guarded(Path(sys.argv[0]).name, lambda: train(parse_arguments(argv)))
 
 
 if __name__ == "__main__":

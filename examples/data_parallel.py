@@ -16,8 +16,9 @@ from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of each rank; the ranks themselves are the threads
 
-import numpy as np
 from support import find_text
+
+import numpy as np
 
 from minirnn import LanguageModel, Report, Vocabulary, evaluate, read_text
 from minirnn.commands.build import make_trainer

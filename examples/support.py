@@ -1,9 +1,17 @@
-"""What the examples share: something to read."""
+"""What the examples share: something to read; and loaded first, it lets Ctrl-C end what loads later without a word."""
+
+import signal
+import sys
+
+if (
+    getattr(sys.modules["__main__"], "__file__", "").startswith(__file__.removesuffix("support.py"))
+    and signal.getsignal(signal.SIGINT) == signal.default_int_handler
+):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until minirnn.commands.cli.guarded
 
 import hashlib
 import os
 import tempfile
-import urllib.request
 from pathlib import Path
 
 URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
@@ -48,6 +56,8 @@ def download() -> bytes:
     ValueError
         If what came is not the file that was expected.
     """
+    import urllib.request  # takes a moment
+
     with urllib.request.urlopen(URL, timeout=5) as answer:
         data = answer.read()
     if hashlib.sha256(data).hexdigest() != SHA256:

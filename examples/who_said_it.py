@@ -6,23 +6,26 @@ Many to one: a recurrent network reads speeches of different lengths; what it re
 two dense layers and a softmax over the speakers.
 """
 
+from support import find_text
+
 import argparse
 import re
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from support import find_text
 
 import minirnn
 from minirnn.checks import check_diverged
 from minirnn.classifier import pad
 from minirnn.commands.build import choose_threads
 from minirnn.commands.cli import PATH, Parser, guarded
-from minirnn.commands.settings import POSITIVE, SHARE, Settings, one_of, whole
+from minirnn.commands.progress import Progress
+from minirnn.commands.settings import POSITIVE, SHARE, THREADS, Settings, one_of, whole
 from minirnn.files.checkpoint import writing
 from minirnn.optim import global_norm
 from minirnn.plots import plot_confusion
@@ -111,6 +114,8 @@ def train(args: argparse.Namespace) -> int:
     print(f"model: {args.layers} x {args.hidden_size} {args.cell}, {len(vocab)} words")
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
+    began, read, total = time.monotonic(), 0, args.epochs * -(-len(train_set) // args.batch_size)
+    progress = Progress(sys.stdout, "word", total)
     with minirnn.catch_interrupt() as interrupted, np.errstate(over="ignore", invalid="ignore"):
         for epoch in range(1, args.epochs + 1):
             optimizer.learning_rate = args.learning_rate * linear_decay(epoch - 1, args.epochs)
@@ -123,8 +128,14 @@ def train(args: argparse.Namespace) -> int:
                 step, norm = int(optimizer.state["t"]), global_norm(model.params)
                 check_diverged(step, "try a smaller --learning-rate", loss=loss, norm_of_the_parameters=norm)
                 losses.append(float(loss))
+                read, took = read + int(batch[2].sum()), max(time.monotonic() - began, 1e-9)
+                left, part = took * (total / step - 1), epoch - 1 + (i + len(batch[2])) / len(order)
+                progress.show(
+                    minirnn.Report(step, part, loss, sum(losses) / len(losses), 0.0, read / took, left), {}, False
+                )
             guesses = model.predict(x, lengths)
             accuracy = (guesses == answers).mean()
+            progress.pause()
             print(f"epoch {epoch}/{args.epochs}  loss {np.mean(losses):.3f} nats  accuracy {accuracy:.3f}", flush=True)
             if interrupted.is_set():
                 print(f"interrupted after epoch {epoch}")
@@ -171,10 +182,9 @@ def main(argv: list[str] | None = None) -> int:
     add("--epochs", "N", whole(1), 30, "passes through the speeches")
     add("--batch-size", "B", whole(1), 32, "speeches in a batch")
     add("--seed", "N", whole(0), 1, "the same seed gives the same run")
-    add("--threads", "N", whole(1), None, "of BLAS; OPENBLAS_NUM_THREADS, if it is set, wins")
+    add("--threads", "N", THREADS, None, "of BLAS; OPENBLAS_NUM_THREADS, if it is set, wins")
     parser.set_defaults(as_program=argv is None)
-    args = parser.parse_args(argv)
-    return guarded(Path(sys.argv[0]).name, lambda: train(args))
+    return guarded(Path(sys.argv[0]).name, lambda: train(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@
 DIR holds ptb.train.txt, ptb.valid.txt and, for the final score, ptb.test.txt. Perplexity is exp(nats per word).
 """
 
+from support import find_text
+
 import argparse
 import os
 import sys
@@ -13,15 +15,13 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from support import find_text
-
 from minirnn import read_text
 from minirnn.commands.build import choose_threads
 from minirnn.commands.cli import PATH, Parser, guarded, treebank
 from minirnn.commands.folder import begin_anew
 from minirnn.commands.presets import PRESETS
 from minirnn.commands.run import Run
-from minirnn.commands.settings import Settings, changed, given, one_of, whole
+from minirnn.commands.settings import THREADS, Settings, changed, given, one_of, whole
 
 MODELS = ("small", "medium", "large", "tanh")
 
@@ -74,10 +74,9 @@ def main(argv: list[str] | None = None) -> int:
     add("--out", metavar="DIR", type=PATH, help="folder of the run (runs/ptb-MODEL)")
     add("--offline", action="store_true", help="never download anything")
     add("--seed", metavar="N", type=whole(0), default=argparse.SUPPRESS, help="the same seed gives the same run (0)")
-    add("--threads", metavar="N", type=whole(1), help="of BLAS; OPENBLAS_NUM_THREADS, if it is set, wins")
+    add("--threads", metavar="N", type=THREADS, help="of BLAS; OPENBLAS_NUM_THREADS, if it is set, wins")
     parser.set_defaults(as_program=argv is None)
-    args = parser.parse_args(argv)
-    return guarded(Path(sys.argv[0]).name, lambda: train(args))
+    return guarded(Path(sys.argv[0]).name, lambda: train(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

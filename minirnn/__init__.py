@@ -22,6 +22,13 @@ columns, so with B = 1 the equations are those of Karpathy's min-char-rnn to the
 The gradient of ``z`` is called ``dz``. Losses are in nats per token unless it says otherwise.
 """
 
+import signal
+import sys
+
+# python -m minirnn: loading what follows takes a moment, in which Ctrl-C ends it without a word.
+if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until minirnn.commands.cli.guarded
+
 from minirnn import gradcheck, gru, lstm, ops, rnn
 from minirnn.classifier import SequenceClassifier
 from minirnn.files.checkpoint import load_model, save_model

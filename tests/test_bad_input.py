@@ -262,6 +262,36 @@ def test_no_file_takes_the_place_of_a_pipe_or_device(capsys, run):
         assert (run.parent / "pipe").is_fifo()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["text.npy", "config.json", "last.npz", "history.csv", "loss.png", "best.npz.partial"])
+def test_a_pipe_in_the_folder_of_a_run(capsys, run, name):
+    (run / name).unlink(missing_ok=True)
+    os.mkfifo(run / name)
+    said = ends_in_a_sentence(capsys, run, "train", "--resume", "--out", run)
+    assert f"{run / name} is a pipe or a device, which has no place in a run; remove it" in said
+    if name == "text.npy":
+        assert f"{run / name} is no file; neither a pipe" in ends_in_a_sentence(capsys, run, "inspect", run)
+        for path in run.glob("[!t]*"):
+            path.unlink()  # what is left of a run that was killed while it encoded
+        (run.parent / "text.txt").write_text(TEXT)
+        assert "is a pipe" in ends_in_a_sentence(capsys, run, "train", run.parent / "text.txt", "--out", run)
+
+
+def test_a_name_is_legible_where_the_locale_knows_only_ascii():
+    for name, errors in (("b\udcc3\udcbccher", "minirnn.legible"), ("bücher", "minirnn.legible")):
+        assert name.encode("utf-8", errors) == "bücher".encode()
+    assert "b\udcc3\udcbc…".encode("latin-1", "minirnn.legible") == b"b\xc3\xbc?"
+
+
+def test_a_terminal_of_ascii_alone_is_sent_utf_8(monkeypatch, capsys):
+    streams = [io.TextIOWrapper(io.BytesIO(), "ascii", "strict") for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", streams[0])
+    monkeypatch.setattr(sys, "stderr", streams[1])
+    assert main(["info", "b\udcc3\udcbccher"]) == 2
+    streams[1].flush()
+    assert streams[1].buffer.getvalue() == "minirnn: cannot use bücher: No such file or directory\n".encode()
+
+
 def test_the_file_that_is_missing_is_named(capsys, tmp_path):
     (tmp_path / "there").write_text(TEXT)
     (tmp_path / "loop").symlink_to("loop")
@@ -332,7 +362,9 @@ OPTIONS = [
     (["--out", "NEW", "--init-from", "PARENT"], "holds no best.npz, last.npz or model.npz"),
     (["--out", "NEW", "--frobnicate"], "there is no --frobnicate"),
     (["--out", "NEW", "--data-path", "PARENT"], "both say what to train on"),
-    (["--out", "NEW", "--threads", "0"], "--threads takes a whole number of at least 1, got '0'"),
+    (["--out", "NEW", "--threads", "0"], "--threads takes a whole number from 1 to 1,024, got '0'"),
+    (["--out", "NEW", "--threads", "9" * 11], "--threads takes a whole number from 1 to 1,024, got '9999"),
+    (["--out", "NEW", "--threads", "9" * 13], "--threads takes a whole number from 1 to 1,024, got '9999"),
     (["--out"], "--out expected one argument"),
     ([], "--out"),
 ]

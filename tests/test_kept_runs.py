@@ -234,25 +234,53 @@ def test_what_makes_no_sense_is_refused_also_where_no_digest_tells(tmp_path, run
             else:
                 assert code == 0, (field, value, err)
                 accepted += 1
-                assert may_be(field, value), (field, value)
+                assert may_be(field, value) or (name and field[-1] == "sha256"), (field, value)  # the first kept none
                 shutil.rmtree(folder)
                 shutil.copytree(source, folder)
     assert refused > 100 and accepted < 0.25 * refused
     assert expected.training["step"] >= 20
 
 
-def test_an_optimizer_that_counts_backwards_is_refused(tmp_path, run_folder):
+def test_an_optimizer_that_counts_other_steps_is_refused(tmp_path, run_folder):
     about, arrays = parts_of(run_folder / "last.npz")
-    arrays["optimizer/t"] -= 100
+    arrays["optimizer/t"] -= 1
     about["digests"] = digests(about, arrays)
     write(tmp_path / "last.npz", about, arrays)
-    with pytest.raises(ValueError, match="optimizer/t must be at least 0, got -"):
+    with pytest.raises(ValueError, match="optimizer/t must be the step, 20, got 19"):
         load_checkpoint(tmp_path / "last.npz")
+
+
+CONTRADICTIONS = [
+    (("settings", "hidden_size"), 7, "hidden_size is 7 in the settings, but 6 in what was trained"),
+    (("settings", "optimizer"), "sgd", "optimizer is sgd in the settings, but adam in what was trained"),
+    (("settings", "tie_weights"), True, "tie_weights is True in the settings, but False"),
+    (("settings", "batch_size"), 3, "state/0/0 must have shape (6, 3)"),
+    (("settings", "seq_length"), 10**6, "too few"),
+    (("settings", "steps"), 19, "its step is 20, of 19"),
+    (("settings", "sha256"), None, "is not the text this run began with"),
+    (("history",), [], "its history must begin at step 0"),
+    (("history", 1, "step"), 0, "the steps of the history must be whole numbers that rise, got 0"),
+    (("history", -1, "loss"), 1.5, "the loss at the end of the history is not smooth_loss"),
+    (("training", "rng", "has_uint32"), True, "rng is no state of a random generator"),
+    (("training", "rng", "state", "inc"), 10**30, "rng is no state of a random generator"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "said"), CONTRADICTIONS, ids=lambda part: str(part)[:30])
+def test_what_contradicts_itself_is_refused_with_the_name_of_the_file(tmp_path, run_folder, field, value, said, capsys):
+    shutil.copytree(run_folder, tmp_path / "run")
+    about, arrays = parts_of(tmp_path / "run" / "last.npz")
+    about = changed(about, field, value)
+    about["digests"] = digests(about, arrays)
+    write(tmp_path / "run" / "last.npz", about, arrays)
+    assert train(tmp_path / "run", "--resume") == 2
+    err = capsys.readouterr().err
+    assert said in err and str(tmp_path / "run") in err and err.count("\n") == 1
 
 
 def may_be(field, value):
     """What may be so changed without a word: numbers that could be right, what people read, what need not be there."""
-    free = {"smooth_loss", "history", "texts", "sha256", "encoding", "tokens", "rng", "vocabulary"}
+    free = {"history", "texts", "encoding"}
     limits = {"max_vocab", "patience", "sample_every", "report_every", "max_epochs", "embedding", "init_normal"}
     limits |= {
         "init_uniform",
@@ -267,7 +295,8 @@ def may_be(field, value):
     }
     if value is MISSING and field[0] == "config":  # the default
         return True
-    return bool(free & set(field)) or (value in (None, MISSING) and field[-1] in limits)
+    other_word = field[:2] == ("vocabulary", "tokens") and value == "x"
+    return other_word or bool(free & set(field)) or (value in (None, MISSING) and field[-1] in limits)
 
 
 # --- folders ------------------------------------------------------------------------------------------
@@ -473,6 +502,24 @@ def test_info_counts_the_steps_that_the_run_will_take_and_writes_settings_as_the
         assert train(tmp_path / f"{epoch} again", tmp_path / "text.txt", *given, "--time-limit", 1e-9) == 0
         one, other = (load_checkpoint(path / "last.npz").settings for path in (folder, tmp_path / f"{epoch} again"))
         assert one | {"sha256": 0} == other | {"sha256": 0}
+
+
+def test_info_says_how_to_go_on_with_a_file_that_is_alone(tmp_path, text_file, capsys):
+    assert train(tmp_path / "run", text_file, *SMALL, "--steps", 2) == 0
+    about, arrays = parts_of(tmp_path / "run" / "last.npz")
+    shutil.copy(tmp_path / "run" / "best.npz", tmp_path / "copy.npz")
+    about["settings"].pop("sha256")  # as examples/data_parallel.py leaves it, also beside another run
+    about["history"] = []
+    about["digests"] = digests(about, arrays)
+    write(tmp_path / "run" / "ranks.npz", about, arrays)
+    capsys.readouterr()
+    for path, go_on in (
+        (tmp_path / "copy.npz", "to begin with it: minirnn train TEXT --out RUN --init-from "),
+        (tmp_path / "run" / "ranks.npz", "to go on: mpirun -n N python examples/data_parallel.py --resume --out "),
+    ):
+        assert main(["info", str(path)]) == 0
+        out = capsys.readouterr().out
+        assert f"{go_on}{path}; to let it write: minirnn sample {path}" in out and "train --resume" not in out
 
 
 def test_a_folder_without_a_name_is_not_set_aside(tmp_path, text_file, monkeypatch, capsys):

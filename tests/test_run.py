@@ -1,5 +1,6 @@
 """Training runs from the command line: resumed to the bit, stopped in every way, and nothing lost."""
 
+import contextlib
 import csv
 import json
 import os
@@ -296,11 +297,24 @@ def test_a_mistake_of_ours_is_1_with_a_traceback(monkeypatch, capsys):
     assert "ZeroDivisionError" in err and "please report it" in err
 
 
-def test_a_closed_pipe_is_no_error(tmp_path, text_file):
+def test_a_closed_pipe_ends_it_as_it_ends_any_tool(tmp_path, text_file):
     assert train(tmp_path / "run", *SMALL, "--steps", 10, text=text_file) == 0
     command = f"{sys.executable} -m minirnn sample {tmp_path / 'run'} --length 5000 | head -c 10"
     run = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env=os.environ)
-    assert run.returncode == 0 and len(run.stdout) == 10 and "Traceback" not in run.stderr
+    assert run.returncode == 141 and len(run.stdout) == 10 and run.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]], ids=" ".join)
+def test_help_that_is_lost_is_an_error(monkeypatch, capsys, arguments):
+    with pytest.MonkeyPatch.context() as patch, Path("/dev/full").open("w") as full:
+        patch.setattr(sys, "stdout", full)
+        patch.setattr(os, "dup2", lambda *_: None)
+        assert main(arguments) == 2
+        patch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+    assert capsys.readouterr().err == "minirnn: cannot write the output: No space left on device\n"
 
 
 def test_the_folder_is_untouched_if_the_text_is_bad(tmp_path):
@@ -317,6 +331,14 @@ ODD = Settings(
     decay=0.8, learning_rate=0.03, clip_norm=0.7, clip_value=0.2, reduction="sum", batch_size=3, seq_length=7,
     steps=None, epochs=2, seed=9, smoothing=0.9,
 )  # fmt: skip
+
+
+def test_a_short_run_does_not_warm_up_in_a_hurry():
+    """Adagrad's rate that rises too fast saturates a tanh network, which then does not learn in the steps it has."""
+    preset = Settings(warmup=1000, schedule="constant")
+    for steps, warmup in ((400, 200), (1000, 200), (3000, 500), (6000, 1000), (60_000, 1000)):
+        factors = build.make_schedule(preset, steps, 99)
+        assert factors(0) == pytest.approx(1 / warmup) and factors(warmup - 2) < 1 == factors(warmup - 1)
 
 
 def test_every_setting_arrives():
@@ -585,6 +607,19 @@ def test_the_command_and_the_example_choose_threads(tmp_path, text_file):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as started:
             assert re.match(f"threads: {said}", started.stdout.readline())
             started.kill()
+
+
+PROGRAMS = [["-m", "minirnn", "info", "x"], *([f"examples/{name}.py"] for name in (
+    "char_shakespeare", "who_said_it", "word_ptb"))]  # fmt: skip
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda words: words[-1])
+def test_control_c_while_numpy_is_loaded_ends_a_program_without_a_word(tmp_path, program):
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "__init__.py").write_text("import os; os.kill(os.getpid(), 2)")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    ended = subprocess.run([sys.executable, *program], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGINT and ended.stderr == ended.stdout == ""
 
 
 def test_control_c_during_imports_is_no_mistake(monkeypatch, capsys):

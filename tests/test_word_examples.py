@@ -392,6 +392,14 @@ def batches(monkeypatch):
     return seen
 
 
+def test_on_a_terminal_the_classifier_shows_how_far_it_is(uneven, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert who_said_it.main([*QUICK, "--epochs", "2"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"\rstep 1/2  loss \d\.\d+  0:0\d left  [\d,]+ words/s  epoch 1\.00\033\[K", out)
+    assert "\r\033[Kepoch 1/2  loss " in out
+
+
 def test_every_fifth_speech_of_each_is_kept_for_the_test():
     speeches = [("A", str(i)) for i in range(11)] + [("B", str(i)) for i in range(10)]
     train, test = who_said_it.split(speeches, ["A", "B"])

@@ -17,6 +17,8 @@ from minirnn.optim import OPTIMIZERS
 from minirnn.schedules import cosine_decay, epoch_decay, exponential_decay, linear_decay
 from minirnn.train import Trainer
 
+# Steps that a warm-up is not cut below: a rate that rises faster saturates the units before they have learned anything.
+FEWEST_WARMUP = 200
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 SLOTS = {"sgd": 0, "adagrad": 1, "rmsprop": 1, "adam": 2}  # arrays as large as the parameters
 
@@ -75,7 +77,7 @@ def make_schedule(settings: Settings, total: int, epoch: int) -> Callable[[int],
         "exponential": lambda step: exponential_decay(step, total, 0.01),
         "epochs": lambda step: epoch_decay(step, epoch, settings.constant_epochs, settings.epoch_decay),
     }[settings.schedule]
-    warmup = min(settings.warmup, total // 6)  # of a short run a sixth
+    warmup = min(settings.warmup, max(total // 6, FEWEST_WARMUP))  # of a shorter run a sixth
     return (lambda step: min(1, (step + 1) / warmup) * falling(step)) if warmup else falling
 
 

@@ -1,6 +1,7 @@
 """The command ``minirnn``; also ``python -m minirnn``."""
 
 import argparse
+import codecs
 import contextlib
 import dataclasses
 import io
@@ -19,6 +20,7 @@ from minirnn.commands.settings import (
     AT_LEAST_0,
     MAY_CHANGE,
     POSITIVE,
+    THREADS,
     Kind,
     Settings,
     add_options,
@@ -28,6 +30,7 @@ from minirnn.commands.settings import (
     option,
     whole,
 )  # fmt: skip
+from minirnn.files.checkpoint import special
 
 REPORT = "this is a mistake in minirnn; please report it, with the lines above, where you got minirnn from"
 PATH = Kind("the name of a file or folder", str, bool)  # an empty one would silently be the current folder
@@ -47,6 +50,11 @@ class Parser(argparse.ArgumentParser):
         )
         super().__init__(**options)
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Help that cannot be written is an error, which argparse would pass over."""
+        if file is not None:
+            print(message, end="", file=file)
+
     def error(self, message: str) -> NoReturn:
         message = (
             message.removeprefix("argument ").replace(": takes ", " takes ", 1).replace(": expected ", " expected ", 1)
@@ -64,7 +72,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Recurrent networks in NumPy, written out by hand: train them on a text, let them write, ask how "
         "surprised they are, and grade those who write their own.",
         epilog="To begin: minirnn train book.txt --out run, then minirnn sample run. Exit codes: 0 done, 2 bad input, "
-        "130 interrupted (a training run has saved everything), 1 a mistake in minirnn.",
+        "130 interrupted (a training run has saved everything), 141 nobody reads the output any more, 1 a mistake in "
+        "minirnn.",
     )
     parser.add_argument("--version", action="version", version=f"minirnn {minirnn.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -117,7 +126,7 @@ def add_train(command: Callable[..., Any]) -> None:
     parser.add_argument("--init-from", metavar="RUN", type=PATH, help="begin with the model of another run; the text "
                         "may have further characters")  # fmt: skip
     parser.add_argument(
-        "--threads", metavar="N", type=whole(1), help="of BLAS; OPENBLAS_NUM_THREADS, if it is set, wins"
+        "--threads", metavar="N", type=THREADS, help="of BLAS; OPENBLAS_NUM_THREADS, if it is set, wins"
     )
     parser.add_argument("--time-limit", metavar="SECONDS", type=POSITIVE, help="stop after so long, with everything "
                         "saved")  # fmt: skip
@@ -254,8 +263,9 @@ def run_train(args: argparse.Namespace) -> int:
 
 def threads_of(folder: Path) -> int:
     """With how many threads the run in a folder began; one if it does not say so."""
+    path = folder / "config.json"
     try:
-        return int(json.loads((folder / "config.json").read_text())["threads"])
+        return 1 if special(path) else int(json.loads(path.read_text())["threads"])
     except (OSError, ValueError, KeyError, TypeError):
         return 1
 
@@ -387,21 +397,40 @@ def run_grade(args: argparse.Namespace) -> int:
 # --- exit codes -------------------------------------------------------------------------------------
 
 
+def legible(error: UnicodeError) -> tuple[bytes, int]:
+    """What is written for characters that a stream lacks, which shall not end a training run: question marks.
+
+    The bytes of a file's name that are no text in this locale are written as they are.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    part = error.object[error.start : error.end]
+    return b"".join(bytes([ord(c) - 0xDC00]) if "\udc80" <= c <= "\udcff" else b"?" for c in part), error.end
+
+
+codecs.register_error("minirnn.legible", legible)
+
+
 def guarded(name: str, program: Callable[[], int]) -> int:
     """Run a program and return its exit code; bad input ends it with one sentence on stderr, and 2."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # all is loaded
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout = sys.stdout or io.StringIO()  # it was closed: nobody reads
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shall not end a training run
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # in a locale of ASCII alone a terminal still knows UTF-8
+            ascii_alone = codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding="utf-8" if ascii_alone else None, errors="minirnn.legible")
     try:
-        code = program()
-        sys.stdout.flush()
-        return code
+        try:
+            return program()
+        finally:
+            sys.stdout.flush()  # after --help too
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
+        return 141  # what a shell says of a program that ends by SIGPIPE
     except MemoryError as error:
         sentence = f"not enough memory: {error}; take a smaller model, batch or text"
     except OSError as error:
@@ -422,6 +451,11 @@ def guarded(name: str, program: Callable[[], int]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, run, return the exit code."""
+    return guarded("minirnn", lambda: command(argv))
+
+
+def command(argv: Sequence[str] | None) -> int:
+    """Parse and run."""
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)
     if "texts" in args:  # texts may stand on both sides of the options
@@ -432,7 +466,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest:
         parser.error(f"there is no {rest[0]}")
     args.as_program = argv is None
-    return guarded("minirnn", lambda: args.run(args))
+    return args.run(args)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ It holds ``text.npy``, the encoded text; ``config.json`` and ``history.csv``, fo
 run can be resumed to the bit; ``best.npz``, the checkpoint with the lowest validation loss; and ``loss.png``.
 """
 
+import dataclasses
 import hashlib
 import math
 import os
@@ -13,7 +14,7 @@ from typing import Any
 
 from minirnn.commands.run import Row, Run, load_ids
 from minirnn.commands.settings import Settings, changed, settings_from
-from minirnn.files.checkpoint import Checkpoint, load_checkpoint, restore, writing
+from minirnn.files.checkpoint import Checkpoint, load_checkpoint, restore, special, writing
 from minirnn.files.corpus import encode_files
 from minirnn.model import LanguageModel
 from minirnn.text import Vocabulary
@@ -35,7 +36,7 @@ def begin(folder: Path, parts: Parts, settings: Settings, init_from: Path | None
     created = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     lock = Lock(folder)  # first: what is in the folder may be another process's, which is still encoding
-    names = {path.name for path in folder.iterdir()}
+    names = files_of(folder)
     if "last.npz" in names:
         raise ValueError(
             f"{folder} holds a run already; go on with --resume, begin anew with --restart (which keeps the old one "
@@ -51,8 +52,7 @@ def begin(folder: Path, parts: Parts, settings: Settings, init_from: Path | None
             )  # fmt: skip
         texts = [str(path) for paths in parts for path in paths]
         text = {"texts": texts, "tokens": tokens, "sha256": digest(folder / "text.npy")}
-        start: Row = {"step": 0, "epoch": 0.0, "loss": math.log(len(vocab))}
-        run = Run(folder, settings, text, vocab, [start])
+        run = Run(folder, settings, text, vocab, [beginning(vocab)])
         if former:
             transplant(former, run.trainer.model, vocab)
         run.lock = lock
@@ -69,6 +69,20 @@ def begin(folder: Path, parts: Parts, settings: Settings, init_from: Path | None
         raise
     run.introduce()
     return run
+
+
+def files_of(folder: Path) -> set[str]:
+    """The names of what is in a folder; ValueError if something there is no file and would be read or written."""
+    paths = list(folder.iterdir())
+    for path in paths:
+        if path.name.removesuffix(".partial") in FILES and special(path):
+            raise ValueError(f"{path} is a pipe or a device, which has no place in a run; remove it")
+    return {path.name for path in paths}
+
+
+def beginning(vocab: Vocabulary) -> Row:
+    """The first row of a history: before the first step every token is as likely as any other."""
+    return {"step": 0, "epoch": 0.0, "loss": math.log(len(vocab))}
 
 
 def free(names: set[str]) -> bool:
@@ -127,17 +141,27 @@ def resume(folder: Path, wishes: Mapping[str, Any]) -> Run:
     if not path.exists():
         raise ValueError(f"{folder} has no last.npz to resume from; without --resume a new run begins")
     lock = Lock(folder)
+    files_of(folder)
     checkpoint = load_checkpoint(path)
     settings, text = described(checkpoint, path)
     ids = load_ids(folder / "text.npy", text["tokens"])
-    digests = (digest(folder / "text.npy"), None)  # the first release kept none
-    if text["sha256"] not in digests or max(part.max(initial=0) for part in ids) >= len(checkpoint.vocab):
+    found = digest(folder / "text.npy")
+    if "level" in checkpoint.settings:  # the first releases kept neither the digest nor the beginning
+        text["sha256"] = text["sha256"] or found
+        if not checkpoint.history or checkpoint.history[0]["step"]:
+            checkpoint.history.insert(0, beginning(checkpoint.vocab))
+    if not checkpoint.history or checkpoint.history[0]["step"]:
+        raise ValueError(f"{path} cannot be resumed: its history must begin at step 0")
+    if text["sha256"] != found or max(part.max(initial=0) for part in ids) >= len(checkpoint.vocab):
         raise ValueError(f"{folder / 'text.npy'} is not the text this run began with; begin a new run")
-    run = Run(folder, changed(settings, wishes), text, checkpoint.vocab, checkpoint.history)
-    run.lock = lock
+    settings = changed(settings, wishes)
     try:
+        run = Run(folder, settings, text, checkpoint.vocab, checkpoint.history)
+        run.lock = lock
         restore(run.trainer, checkpoint.arrays, checkpoint.training)
         run.kept = run.trainer.step
+        if not wishes and run.kept > run.total:
+            raise ValueError(f"its step is {run.kept:,}, of {run.total:,}")
     except ValueError as error:
         raise ValueError(f"{path} cannot be resumed: {error}") from error
     if wishes and run.total < run.trainer.step:
@@ -162,19 +186,36 @@ def described(checkpoint: Checkpoint, path: Path) -> tuple[Settings, dict[str, A
                 raise ValueError(f"{name} must be a list of {kind.__name__}, got {value!r:.40}")
         if not len(text["tokens"]) <= 3 or min(text["tokens"]) < 0:
             raise ValueError(f"tokens must be the lengths of one to three texts, got {text['tokens']!r:.40}")
-        if settings.kind != checkpoint.vocab.kind:
-            raise ValueError(f"kind is {settings.kind}, the vocabulary is one of {checkpoint.vocab.kind}")
-        for row in checkpoint.history:
-            if type(row) is not dict or not {"step", "epoch", "loss"} <= row.keys():
-                raise ValueError(f"the history must have step, epoch and loss in every row, got {row!r:.40}")
-            for name, value in row.items():
-                norms = name in ("weights", "gradients")  # one for each parameter
-                fits = type(value) is list and len(value) == len(checkpoint.model.params) if norms else name in NUMBERS
-                if not fits or any(type(one) not in (int, float) for one in (value if norms else [value])):
-                    raise ValueError(f"the history must have numbers, got {name!r:.20} {value!r:.20}")
+        model = dataclasses.asdict(checkpoint.model.config) | {"kind": checkpoint.vocab.kind}
+        model["optimizer"] = checkpoint.training.get("optimizer", settings.optimizer)
+        for name, value in model.items():
+            if name != "vocab_size" and getattr(settings, name) != value:
+                raise ValueError(
+                    f"{name} is {getattr(settings, name)} in the settings, but {value} in what was trained"
+                )
+        check_history(checkpoint)
     except ValueError as error:
         raise ValueError(f"{path} cannot be resumed: {error}") from error
     return settings, text
+
+
+def check_history(checkpoint: Checkpoint) -> None:
+    """Raise ValueError unless the history is one that leads to where the training is."""
+    before = -1
+    for row in checkpoint.history:
+        if type(row) is not dict or not {"step", "epoch", "loss"} <= row.keys():
+            raise ValueError(f"the history must have step, epoch and loss in every row, got {row!r:.40}")
+        for name, value in row.items():
+            norms = name in ("weights", "gradients")  # one for each parameter; of a gradient that overflows infinite
+            fits = type(value) is list and len(value) == len(checkpoint.model.params) if norms else name in NUMBERS
+            for one in value if norms and fits else [value]:
+                if not fits or type(one) not in (int, float) or one < 0 or not (norms or one < math.inf):
+                    raise ValueError(f"the history must have numbers of at least 0, got {name!r:.20} {value!r:.20}")
+        if type(row["step"]) is not int or not before < row["step"] <= checkpoint.training["step"]:
+            raise ValueError(f"the steps of the history must be whole numbers that rise, got {row['step']!r:.20}")
+        before = row["step"]
+    if 0 < before == checkpoint.training["step"] and row["loss"] != checkpoint.training["smooth_loss"]:
+        raise ValueError("the loss at the end of the history is not smooth_loss")
 
 
 def digest(path: Path) -> str:

@@ -24,7 +24,8 @@ def lines_about(path: Path) -> list[str]:
     if not checkpoint.training:
         return [*lines, "a model without a training run: it can be sampled and scored, and begun with (--init-from)"]
     folder = path.parent
-    last = load_checkpoint(folder / "last.npz") if (folder / "last.npz").exists() else checkpoint
+    of_run = path.name in ("best.npz", "last.npz") and (folder / "last.npz").exists()
+    last = load_checkpoint(folder / "last.npz") if of_run else checkpoint
     settings, text = described(last, path)
     chosen = [
         typed(f.name, getattr(settings, f.name))
@@ -45,4 +46,9 @@ def lines_about(path: Path) -> list[str]:
         units = beside(best["valid"], vocab.unit)
         lines.append(f"how good: validation {best['valid']:.4f} nats, {units}, at step {best['step']:,}; the last "
                      f"{rows[-1]['valid']:.4f}")  # fmt: skip
-    return [*lines, f"to go on: minirnn train --resume --out {folder}; to let it write: minirnn sample {folder}"]
+    if of_run:
+        return [*lines, f"to go on: minirnn train --resume --out {folder}; to let it write: minirnn sample {folder}"]
+    go_on = f"to begin with it: minirnn train TEXT --out RUN --init-from {path}"
+    if not text["sha256"]:  # examples/data_parallel.py keeps none, and no folder
+        go_on = f"to go on: mpirun -n N python examples/data_parallel.py --resume --out {path}"
+    return [*lines, f"{go_on}; to let it write: minirnn sample {path}"]

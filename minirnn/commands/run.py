@@ -29,7 +29,7 @@ from minirnn.checks import Array
 from minirnn.commands.build import make_trainer
 from minirnn.commands.progress import Progress, beside
 from minirnn.commands.settings import Settings
-from minirnn.files.checkpoint import load_checkpoint, save_checkpoint, whole, writing
+from minirnn.files.checkpoint import load_checkpoint, save_checkpoint, special, whole, writing
 from minirnn.files.corpus import longest_copy
 from minirnn.files.interrupt import catch_interrupt
 from minirnn.model import LanguageModel
@@ -46,6 +46,8 @@ Row = dict[str, Any]
 
 def load_ids(path: Path, tokens: list[int]) -> list[Array]:
     """The encoded texts of a run, memory-mapped; ValueError if they are not those the run began with."""
+    if special(path):
+        raise ValueError(f"{path} is no file; neither a pipe nor a device holds the text of a run")
     try:
         ids = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:

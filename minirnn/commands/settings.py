@@ -33,12 +33,14 @@ class Kind:
             return self.check(None if text in self.none else self.parse(text))
         except ValueError as error:
             own = str(error).startswith("takes")
+            text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # as it was typed in any locale
             raise argparse.ArgumentTypeError(str(error) if own else f"takes {self.words}, got {text!r:.40}") from None
 
     def check(self, value: Any) -> Any:
         """The value, or ValueError in words."""
         if not self.fits(value) and not (value is None and self.none):
-            words = f"a whole number below {LARGEST:,}" if type(value) is int and value >= LARGEST else self.words
+            large = type(value) is int and value >= LARGEST and self.fits(LARGEST - 1)
+            words = f"a whole number below {LARGEST:,}" if large else self.words
             raise ValueError(f"takes {words}, got {str(value)[:30]!r}")
         return value
 
@@ -70,6 +72,7 @@ NONE = ("none",)
 NONE_OR_0 = ("none", "0")
 PERHAPS_SHARE = number("of at least 0 and less than 1", lambda v: 0 <= v < 1, NONE)
 LIMIT = number("greater than 0", lambda v: v > 0, NONE_OR_0)
+THREADS = Kind("a whole number from 1 to 1,024", int, lambda v: type(v) is int and 1 <= v <= 1024)
 FLAG = Kind("true or false", str, lambda value: type(value) is bool)
 
 
