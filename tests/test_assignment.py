@@ -1,5 +1,6 @@
 """What the assignment asks for, what it forgives, and what is said of mistakes that the catalogue does not know."""
 
+import contextlib
 import csv
 import importlib.util
 
@@ -15,7 +16,7 @@ from minirnn.grading.catalogue import MISTAKES
 from minirnn.grading.clues import clue
 from minirnn.grading.diagnosis import planted
 from minirnn.grading.grade import examine, grade
-from minirnn.grading.student import Function, Here, Student
+from minirnn.grading.student import Function, Here, Student, StudentError
 
 
 def load(path, source):
@@ -39,8 +40,11 @@ def told(results):
     return " ".join(f"{result.sentence} {result.diagnosis}" for result in results if result.sentence)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-@pytest.mark.parametrize("steps", [5, 17, 25, 50])
+@pytest.mark.parametrize(
+    ("cell", "steps"),
+    [("rnn", 5), ("rnn", 17), ("lstm", 25), ("gru", 50)]
+    + [pytest.param(cell, steps, marks=pytest.mark.soak) for cell in ("gru", "lstm") for steps in (5, 17, 25, 50)],
+)
 def test_a_loop_that_ends_early_is_noticed(tmp_path, cell, steps):
     right, wrong = "reversed(range(len(x)))", f"list(reversed(range(len(x))))[:{steps}]"
     results = judged(tmp_path, f"{cell}_backward", right, wrong)
@@ -178,24 +182,25 @@ def clip_value(grads, limit):
 """
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "np.array = np.asarray = np.frombuffer = None",
-        "import json; json.dumps = json.loads = json.JSONEncoder = None",
-        "import os; os.read = os.write = os.getpid = os.fork = None",
-        "import builtins; builtins.len = builtins.isinstance = None",
-        "import os; os._exit(4)",
-        "import os, signal; os.kill(os.getppid(), signal.SIGKILL)",
-        "x = np.ones(1 << 30)",
-        "raise KeyboardInterrupt",
-    ],
-)
-def test_what_a_function_breaks_costs_no_other(tmp_path, line):
-    path = write(tmp_path, STEP + CLIP.format(line))
-    with Student(path) as student:
-        examine(EXERCISES["clip_value"], student)
-        assert not lost(examine(EXERCISES["rnn_step_forward"], student))
+BREAKERS = [
+    "np.array = np.asarray = np.frombuffer = None",
+    "import json; json.dumps = json.loads = json.JSONEncoder = None",
+    "import os; os.read = os.write = os.getpid = os.fork = None",
+    "import builtins; builtins.len = builtins.isinstance = None",
+    "import os; os._exit(4)",
+    "import os, signal; os.kill(os.getppid(), signal.SIGKILL)",
+    "x = np.ones(1 << 30)",
+    "raise KeyboardInterrupt",
+]
+
+
+def test_what_a_function_breaks_costs_no_other(tmp_path):
+    breakers = "".join(CLIP.format(line).replace("clip_value", f"clip_{i}") for i, line in enumerate(BREAKERS))
+    with Student(write(tmp_path, STEP + breakers)) as student:
+        for i, line in enumerate(BREAKERS):
+            with contextlib.suppress(StudentError):
+                student.call(f"clip_{i}", {"W": np.full(3, 9.0)}, 5.0)
+            assert not lost(examine(EXERCISES["rnn_step_forward"], student)), line
 
 
 def test_tools_patched_while_the_file_is_loaded_cost_nothing(tmp_path):
@@ -223,8 +228,7 @@ def test_a_signal_to_the_parent_is_survived(tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
-        "import importlib; f = importlib.import_module('mini' + 'rnn.rnn').forward",
-        "f = __import__('mini' + 'rnn').rnn.forward",
+        pytest.param("f = __import__('mini' + 'rnn').rnn.forward", marks=pytest.mark.soak),
         "exec('from mini' + 'rnn.rnn import forward as f')",
     ],
 )
