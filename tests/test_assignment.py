@@ -206,7 +206,6 @@ def test_what_a_function_breaks_costs_no_other(tmp_path):
 def test_tools_patched_while_the_file_is_loaded_cost_nothing(tmp_path):
     patch = "np.array = np.asarray = np.savez = None\nimport json, os\njson.dumps = json.loads = os.read = None\n"
     source = SOURCE.replace("import numpy as np\n", f"import numpy as np\n{patch}", 1)
-    source = source.replace("rng.choice(len(p), p=p / p.sum())", "np.searchsorted(p.cumsum(), rng.random() * p.sum())")
     results, _ = grade(write(tmp_path, source), part=1)
     assert not lost(results)
 
