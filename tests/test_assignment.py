@@ -145,9 +145,45 @@ def test_clues_are_given_where_the_catalogue_knows_nothing(tmp_path):
         ("gru_forward", "u = Wh_n + bhn", "u = Wh_n + 2 * bhn", "is right when bhn is zero"),
         ("lstm_forward", "a_i, a_f, a_o, a_g =", "a_f, a_g, a_i, a_o =", "rows of the gates came as f, g, i, o"),
         ("rnn_forward", "np.tanh(", "np.sin(", "h is wrong from the first step on"),
+        ("adagrad_step", "np.sqrt(memory[name] + 1e-8)", "np.sqrt(memory[name] + 3e-5)", "with 3e-05 in place of 1e-8"),
+        ("adagrad_step", "np.sqrt(memory[name] + 1e-8)", "np.cbrt(memory[name])", "memory to the power 0.333"),
+        ("adagrad_step", "memory[name] +=", "memory[name][...] = 0.7 * memory[name] +", "0.7 of the old memory and 1 of"),
+        ("adagrad_step", "memory[name] += g**2", "np.maximum(memory[name], g**2, out=memory[name])", "the larger of"),
+        ("softmax_cross_entropy", "shifted = logits - logits.max(axis=0)", "shifted = logits / 1.7",
+         "as if the logits were divided by 1.7"),
+        ("clip_value", "for g in grads.values():", "for g in (g[:1] for g in grads.values()):", "only the first row"),
     ]:  # fmt: skip
         text = told(judged(tmp_path, function, right, wrong))
         assert words in text and "unknown" not in text and "looks like" not in text, (function, wrong, text)
+
+
+@pytest.mark.parametrize(
+    ("function", "right", "wrong", "words", "never"),
+    [
+        ("rnn_forward", "np.tanh(", "np.arctan(", "h is wrong from the first step", "clipped?"),
+        ("rnn_forward", "np.tanh(", "np.tanh(1e-3 * np.random.rand() + ", "is something random in it", "wrong from"),
+        ("lstm_backward", "* (1 - tanh_c**2)", "* (1 - tanh_c**2) ** 1.5", "look at dc, which all three", "look at da"),
+        ("softmax_cross_entropy", "return loss, dlogits", "return loss, dlogits.tolist()", "got a list of 5", "finite"),
+        (
+            "clip_value",
+            "(g, -limit, limit",
+            "(g, -2 * limit, 2 * limit",
+            "Wxy[0, 0] is -10, expected -5",
+            "nothing",
+        ),
+        ("clip_norm", "norm > limit", "norm > 2 * limit", "at which norm does that begin", "nothing was clipped"),
+        (
+            "sample_token",
+            ") / temperature",
+            ") / max(temperature, 1)",
+            "0.98 where it is 0.4, 2.7 where it is 3",
+            "ignored",
+        ),
+    ],
+)
+def test_nobody_is_sent_the_wrong_way(tmp_path, function, right, wrong, words, never):
+    text = told(judged(tmp_path, function, right, wrong))
+    assert words in text and never not in text, text
 
 
 def test_a_right_function_is_given_no_clue():

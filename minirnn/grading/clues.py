@@ -5,7 +5,7 @@ that is zero, gates in another order. What it gets right there and wrong elsewhe
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,11 @@ def clue(name: str, function: Function) -> str:
     cell, _, way = name.partition("_")
     try:
         if name == "softmax_cross_entropy":
-            return softmax_clue(function)
+            return other_softmax(function) or softmax_clue(function)
+        if name == "adagrad_step":
+            return adagrad_clue(function)
+        if name == "clip_value":
+            return clip_clue(function)
         if way == "step_forward":
             return next(forward_clues("rnn", steps_forward(function)), "")
         if way == "step_backward":
@@ -233,4 +237,87 @@ def softmax_clue(function: Function) -> str:
         return f"With one token {listed(single[bad[0]])} where the target is {classes}, else all is right."
     if three := wrong(logits, np.array([2, 0, 3])):
         return f"With one token all is right, with three {listed(three)}: look at how the tokens are put together."
+    return ""
+
+
+def other_softmax(function: Function) -> str:
+    """Whether the gradient is that of another temperature, or of targets that are not one and zero."""
+    logits, targets = np.random.default_rng(0).normal(0, 2, (5, 6)), np.array([0, 4, 2, 2, 1, 3])
+    N, hot = len(targets), np.eye(5)[:, targets]
+    given = N * np.asarray(function(logits, targets)[1])
+    p = np.exp(logits) / np.exp(logits).sum(axis=0)
+    on, off = (p - given)[hot == 1], (p - given)[hot == 0]
+    if np.ptp(on) < 1e-8 and np.ptp(off) < 1e-8:
+        told = "are {:.4g} for the target and {:.4g} for the others, not 1 and 0".format(
+            *(float(v[0]) for v in (on, off))
+        )
+        return "" if near(given, p - hot) else f"The gradient is right for targets that {told}: are they smoothed?"
+    other = given + hot
+    if (other <= 0).any():
+        return ""
+    steps, logs = logits - logits[0], np.log(other) - np.log(other[0])
+    slope = float((steps * logs).sum() / (steps**2).sum())
+    fits = near(logs, slope * steps) and abs(slope - 1) > 1e-8 and near(other.sum(axis=0), np.ones(N))
+    return f"The gradient is right as if the logits were divided by {1 / slope:.4g}." if fits else ""
+
+
+# --- clipping and Adagrad -----------------------------------------------------------------------------
+
+OTHER_CLIPS: dict[str, Callable[[Array, float], Array]] = {
+    "only the first row of each array": lambda g, limit: np.vstack([np.clip(g[:1], -limit, limit), g[1:]]),
+    "only the last row of each array": lambda g, limit: np.vstack([g[:-1], np.clip(g[-1:], -limit, limit)]),
+    "only the first column of each array": lambda g, limit: np.hstack([np.clip(g[:, :1], -limit, limit), g[:, 1:]]),
+    "only what is above": lambda g, limit: np.minimum(g, limit),
+    "only what is below": lambda g, limit: np.maximum(g, -limit),
+    "the absolute values": lambda g, limit: np.minimum(np.abs(g), limit),
+    "at twice the limit": lambda g, limit: np.clip(g, -2 * limit, 2 * limit),
+    "at half the limit": lambda g, limit: np.clip(g, -limit / 2, limit / 2),
+    "at 0 from below": lambda g, limit: np.clip(g, 0, limit),
+    "to +limit, whatever the sign,": lambda g, limit: np.where(np.abs(g) > limit, limit, g),
+    "to -limit, whatever the sign,": lambda g, limit: np.where(np.abs(g) > limit, -limit, g),
+    "to 0 what is beyond the limit,": lambda g, limit: np.where(np.abs(g) > limit, 0, g),
+    "smoothly, limit * tanh(g / limit),": lambda g, limit: limit * np.tanh(g / limit),
+    "by one factor for each array": lambda g, limit: g * min(1, limit / np.abs(g).max()),
+    "by the norm of each array": lambda g, limit: g * min(1, limit / np.linalg.norm(g)),
+}
+
+
+def clip_clue(function: Function) -> str:
+    """What was clipped in place of every entry."""
+    grads = {name: np.random.default_rng(0).normal(0, 3, (4, 3)) for name in ("Wxh", "Whh")}
+    given = {name: g.copy() for name, g in grads.items()}
+    function(given, 1.5)
+    for words, other in OTHER_CLIPS.items():
+        if all(near(given[name], other(g, 1.5)) for name, g in grads.items()):
+            return f"The numbers are those of clipping {words.rstrip(',')}."
+    return ""
+
+
+def adagrad_clue(function: Function) -> str:
+    """What the memory is made of, and what the gradient is divided by."""
+    rng, rate = np.random.default_rng(0), 0.1
+    grads, memory, params = ({"W": f(size=(5, 4))} for f in (rng.standard_normal, rng.random, rng.standard_normal))
+    grads["W"][0] *= 1e-3
+    memory["W"][0] = 0
+    before, old, g = params["W"].copy(), memory["W"].copy(), grads["W"].copy()
+    function(params, grads, memory, rate)
+    new, step = memory["W"], before - params["W"]
+    if not near(new, old + g**2):
+        if near(new, np.maximum(old, g**2)):
+            return "The memory is the larger of the old memory and the squared gradient, not their sum."
+        design = np.stack([old.ravel(), (g**2).ravel()], axis=1)
+        kept, added = np.linalg.lstsq(design, new.ravel(), rcond=None)[0]
+        fits = near(new.ravel(), design @ [kept, added])
+        return f"The memory is {kept:.4g} of the old memory and {added:.4g} of the squared gradient." if fits else ""
+    divisor = rate * g / step
+    if not np.isfinite(divisor).all() or (divisor <= 0).any():
+        return ""
+    inside, outside = divisor**2 - new, divisor - np.sqrt(new)
+    for name, extra in (("under the root", inside), ("beside the root", outside)):
+        small = float(np.median(extra))
+        if np.abs(extra - small).max() < 1e-9 and abs(small - 1e-8 * (extra is inside)) > 2e-9:
+            return f"The gradient is divided by the root of the memory with {small:.3g} in place of 1e-8, {name}."
+    power = np.log(divisor[1:]) / np.log(new[1:])
+    if np.ptp(power) < 1e-4 and abs(power.mean() - 0.5) > 1e-3:
+        return f"The gradient is divided by the memory to the power {power.mean():.3g}, not by its root."
     return ""
