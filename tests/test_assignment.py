@@ -75,6 +75,12 @@ def test_stable_means_right_at_large_logits(tmp_path, shift):
             "    p[np.argsort(p)[:-10]] = 0\n    return int(rng",
             "ids 0, 2, 4, 5, 6, 8, 9, 13, 14, 16, 18, 19, 21, 23 never come",
         ),
+        ("p=p / p.sum()", "p=0.8 * p / p.sum() + 0.2 / len(p)", "20% of the draws it takes any id"),
+        (
+            "return int(rng.choice",
+            "return 1 if rng.random() < 0.3 else int(rng.choice",
+            "draws it takes the most probable id",
+        ),
         (") / temperature", ")", "the temperature is ignored"),
         (") / temperature", ") * temperature", "multiplied by the temperature"),
         ("p=p / p.sum()", "p=np.sort(p)[::-1] / p.sum()", "those of the sorted logits, the largest first"),

@@ -525,9 +525,27 @@ def sampling_clue(seen: list[tuple[Array, float, Array, int]]) -> str:
         beta = np.interp(shares @ logits, [softmax(b * logits) @ logits for b in betas], betas)
         q = softmax(beta * logits)
         if count * ((shares - q) ** 2 / q).sum() / len(q) > 6:
-            return ""
+            return mixed(seen)
         told += [f"{1 / beta:.2g} where it is {temperature:g}"] if logits is SAMPLED else []
     return f"; it draws as if the temperature were {', '.join(told)}"
+
+
+def mixed(seen: list[tuple[Array, float, Array, int]]) -> str:
+    """Whether a part of the draws pays no heed to the probabilities."""
+    others = (
+        ("any id, all equally often", lambda z: np.full(len(z), 1 / len(z))),
+        ("the most probable id", lambda z: np.eye(len(z))[z.argmax()]),
+    )
+    for words, other in others:
+        shares = np.concatenate([shares for _, _, shares, _ in seen])
+        p = np.concatenate([softmax(logits / temperature) for logits, temperature, _, _ in seen])
+        counts = np.concatenate([np.full(len(logits), count) for logits, _, _, count in seen])
+        off = np.concatenate([other(logits) for logits, _, _, _ in seen]) - p
+        part = float((shares - p) @ off / (off @ off))
+        q = np.maximum(p + part * off, 1e-9)
+        if part > 0.03 and (counts * (shares - q) ** 2 / q).mean() < 3:
+            return f"; in about {part:.0%} of the draws it takes {words}"
+    return ""
 
 
 # --- the thirteen -----------------------------------------------------------------------------------------

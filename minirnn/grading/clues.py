@@ -230,7 +230,7 @@ def softmax_clue(function: Function) -> str:
     if len(bad) == 4:
         p = np.exp(logits[0, 0]) / np.exp(logits[:, 0]).sum()
         loss = float(np.asarray(function(logits[:, :1], np.array([0]))[0]))
-        told = f": where the target has the probability {p:.3g}, the loss is {loss:.3g}, not {-np.log(p):.3g}"
+        told = f": where the target has the probability {p:.6g}, the loss is {loss:.6g}, not {-np.log(p):.6g}"
         return f"With one token already {listed(single[0])}{told if 'loss' in single[0] else ''}."
     if bad:
         classes = ", ".join(map(str, bad))
@@ -252,7 +252,11 @@ def other_softmax(function: Function) -> str:
             *(float(v[0]) for v in (on, off))
         )
         return "" if near(given, p - hot) else f"The gradient is right for targets that {told}: are they smoothed?"
+    design = np.stack([p.ravel(), np.ones(p.size)], axis=1)
     other = given + hot
+    share, more = np.linalg.lstsq(design, other.ravel(), rcond=None)[0]
+    if near(other.ravel(), design @ [share, more]):
+        return f"The gradient is right for probabilities that are {share:.4g} p + {more:.4g}, not p."
     if (other <= 0).any():
         return ""
     steps, logs = logits - logits[0], np.log(other) - np.log(other[0])
