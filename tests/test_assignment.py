@@ -153,6 +153,7 @@ def test_clues_are_given_where_the_catalogue_knows_nothing(tmp_path):
         ("rnn_forward", "np.tanh(", "np.sin(", "h is wrong from the first step on"),
         ("adagrad_step", "np.sqrt(memory[name] + 1e-8)", "np.sqrt(memory[name] + 3e-5)", "with 3e-05 in place of 1e-8"),
         ("adagrad_step", "np.sqrt(memory[name] + 1e-8)", "np.cbrt(memory[name])", "memory to the power 0.333"),
+        ("adagrad_step", "params[name] -=", "params[name] *= 0.99; params[name] -=", "0.01 of the parameters"),
         ("adagrad_step", "memory[name] +=", "memory[name][...] = 0.7 * memory[name] +", "0.7 of the old memory and 1"),
         ("adagrad_step", "memory[name] += g**2", "np.maximum(memory[name], g**2, out=memory[name])", "the larger of"),
         ("softmax_cross_entropy", "shifted = logits - logits.max(axis=0)", "shifted = logits / 1.7",
@@ -176,6 +177,13 @@ def test_clues_are_given_where_the_catalogue_knows_nothing(tmp_path):
             "(g, -2 * limit, 2 * limit",
             "Wxy[0, 0] is -10, expected -5",
             "nothing",
+        ),
+        (
+            "rnn_backward",
+            "(1 - hs[t + 1] ** 2)",
+            "np.maximum(0.1, 1 - hs[t + 1] ** 2)",
+            "depend on their size",
+            "batch",
         ),
         ("clip_norm", "norm > limit", "norm > 2 * limit", "at which norm does that begin", "nothing was clipped"),
         (

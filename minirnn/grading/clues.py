@@ -82,6 +82,9 @@ def backward_clues(cell: str, backward: Function) -> Iterator[str]:
     if parts := wrong_gradients(cell, backward, T=1, B=1):
         yield f"With one step of one sequence, and dstate zero, {already(parts)}."
         return
+    for column in (1, 2):
+        if parts := wrong_gradients(cell, backward, T=1, B=1, first=column):
+            yield f"With some numbers all is right, with others {listed(parts)}: does something depend on their size?"
     if parts := wrong_gradients(cell, backward, T=1, B=3):
         yield f"With one sequence all is right, with three {listed(parts)}: how is the batch summed?"
     for i, which in enumerate(("dh", "dc") if cell == "lstm" else ("dh",)):
@@ -103,13 +106,17 @@ def backward_clues(cell: str, backward: Function) -> Iterator[str]:
             yield f"With {before} all is right, with {T} steps {listed(parts)}{where}"
 
 
-def wrong_gradients(cell: str, backward: Function, T: int, B: int, dstate: int = -1, only: int | None = None) -> Wrong:
+def wrong_gradients(cell: str, backward: Function, T: int, B: int, **which: int) -> Wrong:
     """Which gradients are wrong at T steps of B sequences, that of a bias gate by gate.
 
-    ``dstate`` is the array of dstate that is not zero, ``only`` the step that alone has an upstream gradient.
+    ``which``: dstate, the array of dstate that is not zero; only, the step that alone has an upstream gradient; first,
+    the first of the three sequences that are drawn which is taken.
     """
-    rng = np.random.default_rng([T, B])
-    h, final, cache = getattr(model_answer, f"{cell}_forward")(*draw_sizes(cell, rng, (T, 3, 4, B)))
+    rng, dstate, only = np.random.default_rng(T), which.get("dstate", -1), which.get("only")
+    params, x, state = draw_sizes(cell, rng, (T, 3, 4, 3))
+    some = slice(which.get("first", 0), which.get("first", 0) + B)
+    run = getattr(model_answer, f"{cell}_forward")
+    h, final, cache = run(params, x[:, :, some], tuple(s[:, some] for s in state))
     dh, dlast = rng.standard_normal(h.shape), tuple(rng.standard_normal(s.shape) for s in final)
     dh *= np.isin(np.arange(T), range(T) if only is None else [only % T])[:, None, None]
     dlast = tuple(s * (i == dstate) for i, s in enumerate(dlast))
@@ -313,6 +320,11 @@ def adagrad_clue(function: Function) -> str:
         kept, added = np.linalg.lstsq(design, new.ravel(), rcond=None)[0]
         fits = near(new.ravel(), design @ [kept, added])
         return f"The memory is {kept:.4g} of the old memory and {added:.4g} of the squared gradient." if fits else ""
+    right = rate * g / np.sqrt(new + 1e-8)
+    design = np.stack([right.ravel(), before.ravel()], axis=1)
+    part, shrunk = np.linalg.lstsq(design, step.ravel(), rcond=None)[0]
+    if near(step.ravel(), design @ [part, shrunk]) and abs(shrunk) > 1e-9:
+        return f"The step is {part:.4g} of what it should be and {shrunk:.4g} of the parameters: do they decay?"
     divisor = rate * g / step
     if not np.isfinite(divisor).all() or (divisor <= 0).any():
         return ""
