@@ -1,5 +1,6 @@
 """What the assignment asks for, what it forgives, and what is said of mistakes that the catalogue does not know."""
 
+import contextlib
 import csv
 import importlib.util
 
@@ -15,7 +16,7 @@ from minirnn.grading.catalogue import MISTAKES
 from minirnn.grading.clues import clue
 from minirnn.grading.diagnosis import planted
 from minirnn.grading.grade import examine, grade
-from minirnn.grading.student import Function, Here, Student
+from minirnn.grading.student import Function, Here, Student, StudentError
 
 
 def load(path, source):
@@ -39,8 +40,11 @@ def told(results):
     return " ".join(f"{result.sentence} {result.diagnosis}" for result in results if result.sentence)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-@pytest.mark.parametrize("steps", [5, 17, 25, 50])
+@pytest.mark.parametrize(
+    ("cell", "steps"),
+    [("rnn", 5), ("rnn", 17), ("lstm", 25), ("gru", 50)]
+    + [pytest.param(cell, steps, marks=pytest.mark.soak) for cell in ("gru", "lstm") for steps in (5, 17, 25, 50)],
+)
 def test_a_loop_that_ends_early_is_noticed(tmp_path, cell, steps):
     right, wrong = "reversed(range(len(x)))", f"list(reversed(range(len(x))))[:{steps}]"
     results = judged(tmp_path, f"{cell}_backward", right, wrong)
@@ -70,6 +74,12 @@ def test_stable_means_right_at_large_logits(tmp_path, shift):
             "    return int(rng",
             "    p[np.argsort(p)[:-10]] = 0\n    return int(rng",
             "ids 0, 2, 4, 5, 6, 8, 9, 13, 14, 16, 18, 19, 21, 23 never come",
+        ),
+        ("p=p / p.sum()", "p=0.8 * p / p.sum() + 0.2 / len(p)", "20% of the draws it takes any id"),
+        (
+            "return int(rng.choice",
+            "return 1 if rng.random() < 0.3 else int(rng.choice",
+            "draws it takes the most probable id",
         ),
         (") / temperature", ")", "the temperature is ignored"),
         (") / temperature", ") * temperature", "multiplied by the temperature"),
@@ -141,9 +151,53 @@ def test_clues_are_given_where_the_catalogue_knows_nothing(tmp_path):
         ("gru_forward", "u = Wh_n + bhn", "u = Wh_n + 2 * bhn", "is right when bhn is zero"),
         ("lstm_forward", "a_i, a_f, a_o, a_g =", "a_f, a_g, a_i, a_o =", "rows of the gates came as f, g, i, o"),
         ("rnn_forward", "np.tanh(", "np.sin(", "h is wrong from the first step on"),
+        ("adagrad_step", "np.sqrt(memory[name] + 1e-8)", "np.sqrt(memory[name] + 3e-5)", "with 3e-05 in place of 1e-8"),
+        ("adagrad_step", "np.sqrt(memory[name] + 1e-8)", "np.cbrt(memory[name])", "memory to the power 0.333"),
+        ("adagrad_step", "params[name] -=", "params[name] *= 0.99; params[name] -=", "0.01 of the parameters"),
+        ("adagrad_step", "memory[name] +=", "memory[name][...] = 0.7 * memory[name] +", "0.7 of the old memory and 1"),
+        ("adagrad_step", "memory[name] += g**2", "np.maximum(memory[name], g**2, out=memory[name])", "the larger of"),
+        ("softmax_cross_entropy", "shifted = logits - logits.max(axis=0)", "shifted = logits / 1.7",
+         "as if the logits were divided by 1.7"),
+        ("clip_value", "for g in grads.values():", "for g in (g[:1] for g in grads.values()):", "only the first row"),
     ]:  # fmt: skip
         text = told(judged(tmp_path, function, right, wrong))
         assert words in text and "unknown" not in text and "looks like" not in text, (function, wrong, text)
+
+
+@pytest.mark.parametrize(
+    ("function", "right", "wrong", "words", "never"),
+    [
+        ("rnn_forward", "np.tanh(", "np.arctan(", "h is wrong from the first step", "clipped?"),
+        ("rnn_forward", "np.tanh(", "np.tanh(1e-3 * np.random.rand() + ", "is something random in it", "wrong from"),
+        ("lstm_backward", "* (1 - tanh_c**2)", "* (1 - tanh_c**2) ** 1.5", "look at dc, which all three", "look at da"),
+        ("softmax_cross_entropy", "return loss, dlogits", "return loss, dlogits.tolist()", "got a list of 5", "finite"),
+        (
+            "clip_value",
+            "(g, -limit, limit",
+            "(g, -2 * limit, 2 * limit",
+            "Wxy[0, 0] is -10, expected -5",
+            "nothing",
+        ),
+        (
+            "rnn_backward",
+            "(1 - hs[t + 1] ** 2)",
+            "np.maximum(0.1, 1 - hs[t + 1] ** 2)",
+            "depend on their size",
+            "batch",
+        ),
+        ("clip_norm", "norm > limit", "norm > 2 * limit", "at which norm does that begin", "nothing was clipped"),
+        (
+            "sample_token",
+            ") / temperature",
+            ") / max(temperature, 1)",
+            "0.98 where it is 0.4, 2.7 where it is 3",
+            "ignored",
+        ),
+    ],
+)
+def test_nobody_is_sent_the_wrong_way(tmp_path, function, right, wrong, words, never):
+    text = told(judged(tmp_path, function, right, wrong))
+    assert words in text and never not in text, text
 
 
 def test_a_right_function_is_given_no_clue():
@@ -178,30 +232,30 @@ def clip_value(grads, limit):
 """
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "np.array = np.asarray = np.frombuffer = None",
-        "import json; json.dumps = json.loads = json.JSONEncoder = None",
-        "import os; os.read = os.write = os.getpid = os.fork = None",
-        "import builtins; builtins.len = builtins.isinstance = None",
-        "import os; os._exit(4)",
-        "import os, signal; os.kill(os.getppid(), signal.SIGKILL)",
-        "x = np.ones(1 << 30)",
-        "raise KeyboardInterrupt",
-    ],
-)
-def test_what_a_function_breaks_costs_no_other(tmp_path, line):
-    path = write(tmp_path, STEP + CLIP.format(line))
-    with Student(path) as student:
-        examine(EXERCISES["clip_value"], student)
-        assert not lost(examine(EXERCISES["rnn_step_forward"], student))
+BREAKERS = [
+    "np.array = np.asarray = np.frombuffer = None",
+    "import json; json.dumps = json.loads = json.JSONEncoder = None",
+    "import os; os.read = os.write = os.getpid = os.fork = None",
+    "import builtins; builtins.len = builtins.isinstance = None",
+    "import os; os._exit(4)",
+    "import os, signal; os.kill(os.getppid(), signal.SIGKILL)",
+    "x = np.ones(1 << 30)",
+    "raise KeyboardInterrupt",
+]
+
+
+def test_what_a_function_breaks_costs_no_other(tmp_path):
+    breakers = "".join(CLIP.format(line).replace("clip_value", f"clip_{i}") for i, line in enumerate(BREAKERS))
+    with Student(write(tmp_path, STEP + breakers)) as student:
+        for i, line in enumerate(BREAKERS):
+            with contextlib.suppress(StudentError):
+                student.call(f"clip_{i}", {"W": np.full(3, 9.0)}, 5.0)
+            assert not lost(examine(EXERCISES["rnn_step_forward"], student)), line
 
 
 def test_tools_patched_while_the_file_is_loaded_cost_nothing(tmp_path):
     patch = "np.array = np.asarray = np.savez = None\nimport json, os\njson.dumps = json.loads = os.read = None\n"
     source = SOURCE.replace("import numpy as np\n", f"import numpy as np\n{patch}", 1)
-    source = source.replace("rng.choice(len(p), p=p / p.sum())", "np.searchsorted(p.cumsum(), rng.random() * p.sum())")
     results, _ = grade(write(tmp_path, source), part=1)
     assert not lost(results)
 
@@ -223,8 +277,7 @@ def test_a_signal_to_the_parent_is_survived(tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
-        "import importlib; f = importlib.import_module('mini' + 'rnn.rnn').forward",
-        "f = __import__('mini' + 'rnn').rnn.forward",
+        pytest.param("f = __import__('mini' + 'rnn').rnn.forward", marks=pytest.mark.soak),
         "exec('from mini' + 'rnn.rnn import forward as f')",
     ],
 )

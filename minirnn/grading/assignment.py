@@ -281,18 +281,19 @@ def examine_softmax(function: Function) -> Verdicts:
             notes.add(name, differs(name, given, expected))
         notes.add("pure", "" if same(arguments, problem) else IN_PLACE)
     huge = np.array([[1e4, -1e4, -1e4, 0.0], [0.0, -9e3, -1e4, 1e4], [-1e4, 1e4, -1e4, 9990.0]])
-    alone = unpack(function(huge[:, :1] / 1e4, np.array([0])), "loss", "dlogits")
-    for name, given in zip(("loss", "dlogits"), alone, strict=True):
-        notes.add(name, "" if finite(given) else f"{name} is not finite where there is one token only")
+    single = huge[:, :1] / 1e4, np.array([0])
+    for name, given, expected in compared(function, *single, truth=single):
+        fault = f"{name} is not finite" if infinite(given) else differs(name, given, expected)
+        notes.add(name, fault and f"where there is one token only, {fault}")
     for logits in (huge, huge[:, :1], -huge):
         targets = np.arange(logits.shape[1]) % 3
         elsewhere = unpack(function(logits - logits.max(axis=0), targets), "loss", "dlogits")
         triples = compared(function, logits, targets, truth=(logits, targets))
         for other, (name, given, expected) in zip(elsewhere, triples, strict=True):
             # What is wrong anyway is charged there: here it must be as wrong as at the same probabilities elsewhere.
-            fault = differs(name, given, other if notes.found[name] and finite(other) else expected)
+            fault = differs(name, given, other if notes.found[name] and comparable(other) else expected)
             hint = "; elsewhere it is right: subtract the largest logit of each column, and cut nothing off"
-            if fault and not finite(given):
+            if fault and infinite(given):
                 fault = f"{name} is not finite"
                 hint = ": subtract the largest logit of each column before exp, and do not take the logarithm of a "
                 hint += "probability that may be 0"
@@ -300,9 +301,14 @@ def examine_softmax(function: Function) -> Verdicts:
     yield from notes.found.items()
 
 
-def finite(value: Any) -> bool:
+def comparable(value: Any) -> bool:
     """Whether a value is a number or an array, all of it finite."""
     return isinstance(value, np.ndarray | np.generic) and bool(np.isfinite(value).all())
+
+
+def infinite(value: Any) -> bool:
+    """Whether a value is a number or an array, not all of it finite."""
+    return isinstance(value, np.ndarray | np.generic) and not np.isfinite(value).all()
 
 
 def compared(function: Function, logits: Array, targets: Array, truth: tuple) -> Iterator[tuple[str, Any, Any]]:
@@ -320,7 +326,7 @@ def examine_clip_value(function: Function) -> Verdicts:
     """How element-wise clipping is graded."""
     notes = Notes()
     for limit in (5.0, 0.7):
-        grads = {"Wxy": np.array([[-7.0, 0.5], [5.0, 9.0]]), "c": np.array([[1.0], [-5.5]])}
+        grads = {"Wxy": np.array([[-70.0, 0.5], [5.0, 90.0]]), "c": np.array([[1.0], [-5.5]])}
         expected, before = copy.deepcopy(grads), copy.deepcopy(grads)
         model_answer.clip_value(expected, limit)
         function(grads, limit)
@@ -335,11 +341,14 @@ def examine_clip_norm(function: Function) -> Verdicts:
     """How clipping by the global norm is graded; a factor of limit / (norm + 1e-6) keeps the norm at most limit too."""
     large = {"Wxy": np.array([[3.0, 0.0], [0.0, 4.0]]), "c": np.array([[12.0], [0.0]])}  # norm 13
     notes = Notes()
-    for limit in (6.5, 1.3):
+    for limit in (1.3, 6.5):
         grads = copy.deepcopy(large)
         notes.add("norm", differs("the norm before clipping", function(grads, limit), 13.0, tolerance=1e-5))
         if same(grads, large):
-            notes.add("scaled", "nothing was clipped: write into the arrays of grads, in place")
+            somewhere = limit == 6.5 and not notes.found["scaled"]
+            what = "the norm of 13 was not clipped to 6.5, but it is clipped to 1.3: at which norm does that begin?"
+            idle = "nothing was clipped: write into the arrays of grads, in place"
+            notes.add("scaled", what if somewhere else idle)
         for name in grads:
             expected = large[name] * limit / 13
             notes.add("scaled", differs(f"clipped to {limit}, {name}", grads[name], expected, tolerance=1e-5))
@@ -441,7 +450,8 @@ def examine_sampling(function: Function) -> Verdicts:
     fault = fault or ("" if (ids == 1).all() else f"at temperature 0 the most probable id must come, always{least}")
     notes.add("argmax", fault)
     notes.add("softmax", frequencies(SAMPLED, 1.0, 2000) or frequencies(MANY, 1.0, 600))
-    notes.add("temperature", frequencies(SAMPLED, 0.4, 800) or frequencies(SAMPLED, 3.0, 800))
+    cold, hot = frequencies(SAMPLED, 0.4, 800), frequencies(SAMPLED, 3.0, 800)
+    notes.add("temperature", cold or hot)
     for name in ("softmax", "temperature"):
         if " came in " in notes.found[name]:
             notes.found[name] += sampling_clue(seen)
@@ -484,6 +494,8 @@ OTHER_SAMPLERS: dict[str, Callable[[Array, float], Array]] = {
     "the logits are divided by the largest": lambda z, T: softmax(z / T / (z / T).max()),
     "the logits are divided with //, which cuts decimals off": lambda z, T: softmax(z // T),
     "the logits are rounded to integers": lambda z, T: softmax(np.trunc(z) / T),
+    "the larger of two drawn ids is returned": lambda z, T: np.diff(np.cumsum(softmax(z / T)) ** 2, prepend=0),
+    "the smaller of two drawn ids is returned": lambda z, T: -np.diff((1 - np.cumsum(softmax(z / T))) ** 2, prepend=1),
     "the first id never comes": lambda z, T: softmax(np.where(np.arange(len(z)) > 0, z / T, -np.inf)),
     "the last id never comes": lambda z, T: softmax(np.where(np.arange(len(z)) < len(z) - 1, z / T, -np.inf)),
     "the most probable id never comes": lambda z, T: softmax(np.where(z < z.max(), z / T, -np.inf)),
@@ -513,9 +525,27 @@ def sampling_clue(seen: list[tuple[Array, float, Array, int]]) -> str:
         beta = np.interp(shares @ logits, [softmax(b * logits) @ logits for b in betas], betas)
         q = softmax(beta * logits)
         if count * ((shares - q) ** 2 / q).sum() / len(q) > 6:
-            return ""
+            return mixed(seen)
         told += [f"{1 / beta:.2g} where it is {temperature:g}"] if logits is SAMPLED else []
     return f"; it draws as if the temperature were {', '.join(told)}"
+
+
+def mixed(seen: list[tuple[Array, float, Array, int]]) -> str:
+    """Whether a part of the draws pays no heed to the probabilities."""
+    others = (
+        ("any id, all equally often", lambda z: np.full(len(z), 1 / len(z))),
+        ("the most probable id", lambda z: np.eye(len(z))[z.argmax()]),
+    )
+    for words, other in others:
+        shares = np.concatenate([shares for _, _, shares, _ in seen])
+        p = np.concatenate([softmax(logits / temperature) for logits, temperature, _, _ in seen])
+        counts = np.concatenate([np.full(len(logits), count) for logits, _, _, count in seen])
+        off = np.concatenate([other(logits) for logits, _, _, _ in seen]) - p
+        part = float((shares - p) @ off / (off @ off))
+        q = np.maximum(p + part * off, 1e-9)
+        if part > 0.03 and (counts * (shares - q) ** 2 / q).mean() < 3:
+            return f"; in about {part:.0%} of the draws it takes {words}"
+    return ""
 
 
 # --- the thirteen -----------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ that is zero, gates in another order. What it gets right there and wrong elsewhe
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,11 @@ def clue(name: str, function: Function) -> str:
     cell, _, way = name.partition("_")
     try:
         if name == "softmax_cross_entropy":
-            return softmax_clue(function)
+            return other_softmax(function) or softmax_clue(function)
+        if name == "adagrad_step":
+            return adagrad_clue(function)
+        if name == "clip_value":
+            return clip_clue(function)
         if way == "step_forward":
             return next(forward_clues("rnn", steps_forward(function)), "")
         if way == "step_backward":
@@ -78,6 +82,9 @@ def backward_clues(cell: str, backward: Function) -> Iterator[str]:
     if parts := wrong_gradients(cell, backward, T=1, B=1):
         yield f"With one step of one sequence, and dstate zero, {already(parts)}."
         return
+    for column in (1, 2):
+        if parts := wrong_gradients(cell, backward, T=1, B=1, first=column):
+            yield f"With some numbers all is right, with others {listed(parts)}: does something depend on their size?"
     if parts := wrong_gradients(cell, backward, T=1, B=3):
         yield f"With one sequence all is right, with three {listed(parts)}: how is the batch summed?"
     for i, which in enumerate(("dh", "dc") if cell == "lstm" else ("dh",)):
@@ -99,13 +106,17 @@ def backward_clues(cell: str, backward: Function) -> Iterator[str]:
             yield f"With {before} all is right, with {T} steps {listed(parts)}{where}"
 
 
-def wrong_gradients(cell: str, backward: Function, T: int, B: int, dstate: int = -1, only: int | None = None) -> Wrong:
+def wrong_gradients(cell: str, backward: Function, T: int, B: int, **which: int) -> Wrong:
     """Which gradients are wrong at T steps of B sequences, that of a bias gate by gate.
 
-    ``dstate`` is the array of dstate that is not zero, ``only`` the step that alone has an upstream gradient.
+    ``which``: dstate, the array of dstate that is not zero; only, the step that alone has an upstream gradient; first,
+    the first of the three sequences that are drawn which is taken.
     """
-    rng = np.random.default_rng([T, B])
-    h, final, cache = getattr(model_answer, f"{cell}_forward")(*draw_sizes(cell, rng, (T, 3, 4, B)))
+    rng, dstate, only = np.random.default_rng(T), which.get("dstate", -1), which.get("only")
+    params, x, state = draw_sizes(cell, rng, (T, 3, 4, 3))
+    some = slice(which.get("first", 0), which.get("first", 0) + B)
+    run = getattr(model_answer, f"{cell}_forward")
+    h, final, cache = run(params, x[:, :, some], tuple(s[:, some] for s in state))
     dh, dlast = rng.standard_normal(h.shape), tuple(rng.standard_normal(s.shape) for s in final)
     dh *= np.isin(np.arange(T), range(T) if only is None else [only % T])[:, None, None]
     dlast = tuple(s * (i == dstate) for i, s in enumerate(dlast))
@@ -137,7 +148,9 @@ def already(parts: Wrong) -> str:
     if bias == "dbh":
         return "dbh, dWxh and dx are wrong, which are all made of da: look at da first"
     gates = bias.removeprefix("the rows ").removesuffix(" of dbh")
-    return f"the rows {gates} of dbh, which is da itself there, are wrong, the others right: look at da_{gates[-1]}"
+    where = " and ".join(f"da_{gate}" for gate in gates.split(", "))
+    where = {"i, f, g": "dc, which all three are made of", "r, n": "da_n, which da_r is made of"}.get(gates, where)
+    return f"the rows {gates} of dbh, which is da itself there, are wrong, the others right: look at {where}"
 
 
 # --- forward ----------------------------------------------------------------------------------------
@@ -159,13 +172,15 @@ def forward_clues(cell: str, forward: Function) -> Iterator[str]:
         given, expected = forward(shuffled, x, state)[0], run(params, x, state)[0]
         return np.array([near(g, h) for g, h in zip(given, expected, strict=True)])
 
+    if not near(forward(params, x, state)[0], np.asarray(forward(params, x, state)[0])):
+        yield "Asked the same twice, it answers otherwise: is something random in it, or kept from call to call?"
     fine, gates = right(params, x, state), GATES[cell]
     if fine.all():
         inner = wrong_inside(cell, forward(params, x, state)[2], run(params, x, state)[2])
         yield f"h is right at every step: only what is returned beside it is wrong. {inner}".strip()
         return
-    tiny = [0.01 * np.asarray(s) for s in state]
-    if right({name: 0.01 * p for name, p in params.items()}, 0.01 * x, tuple(tiny)).all():
+    small = tuple(0.2 * s for s in state)  # much smaller, and arctan could not be told from tanh
+    if right({name: 0.2 * p for name, p in params.items()}, 0.2 * x, small).all():
         yield "Where all numbers are small h is right, where they are larger it is wrong: is something clipped?"
     for order in itertools.permutations(range(len(gates))):
         if list(order) != sorted(order) and right(params, x, state, order).all():
@@ -222,11 +237,103 @@ def softmax_clue(function: Function) -> str:
     if len(bad) == 4:
         p = np.exp(logits[0, 0]) / np.exp(logits[:, 0]).sum()
         loss = float(np.asarray(function(logits[:, :1], np.array([0]))[0]))
-        told = f": where the target has the probability {p:.3g}, the loss is {loss:.3g}, not {-np.log(p):.3g}"
+        told = f": where the target has the probability {p:.6g}, the loss is {loss:.6g}, not {-np.log(p):.6g}"
         return f"With one token already {listed(single[0])}{told if 'loss' in single[0] else ''}."
     if bad:
         classes = ", ".join(map(str, bad))
         return f"With one token {listed(single[bad[0]])} where the target is {classes}, else all is right."
     if three := wrong(logits, np.array([2, 0, 3])):
         return f"With one token all is right, with three {listed(three)}: look at how the tokens are put together."
+    return ""
+
+
+def other_softmax(function: Function) -> str:
+    """Whether the gradient is that of another temperature, or of targets that are not one and zero."""
+    logits, targets = np.random.default_rng(0).normal(0, 2, (5, 6)), np.array([0, 4, 2, 2, 1, 3])
+    N, hot = len(targets), np.eye(5)[:, targets]
+    given = N * np.asarray(function(logits, targets)[1])
+    p = np.exp(logits) / np.exp(logits).sum(axis=0)
+    on, off = (p - given)[hot == 1], (p - given)[hot == 0]
+    if np.ptp(on) < 1e-8 and np.ptp(off) < 1e-8:
+        told = "are {:.4g} for the target and {:.4g} for the others, not 1 and 0".format(
+            *(float(v[0]) for v in (on, off))
+        )
+        return "" if near(given, p - hot) else f"The gradient is right for targets that {told}: are they smoothed?"
+    design = np.stack([p.ravel(), np.ones(p.size)], axis=1)
+    other = given + hot
+    share, more = np.linalg.lstsq(design, other.ravel(), rcond=None)[0]
+    if near(other.ravel(), design @ [share, more]):
+        return f"The gradient is right for probabilities that are {share:.4g} p + {more:.4g}, not p."
+    if (other <= 0).any():
+        return ""
+    steps, logs = logits - logits[0], np.log(other) - np.log(other[0])
+    slope = float((steps * logs).sum() / (steps**2).sum())
+    fits = near(logs, slope * steps) and abs(slope - 1) > 1e-8 and near(other.sum(axis=0), np.ones(N))
+    return f"The gradient is right as if the logits were divided by {1 / slope:.4g}." if fits else ""
+
+
+# --- clipping and Adagrad -----------------------------------------------------------------------------
+
+OTHER_CLIPS: dict[str, Callable[[Array, float], Array]] = {
+    "only the first row of each array": lambda g, limit: np.vstack([np.clip(g[:1], -limit, limit), g[1:]]),
+    "only the last row of each array": lambda g, limit: np.vstack([g[:-1], np.clip(g[-1:], -limit, limit)]),
+    "only the first column of each array": lambda g, limit: np.hstack([np.clip(g[:, :1], -limit, limit), g[:, 1:]]),
+    "only what is above": lambda g, limit: np.minimum(g, limit),
+    "only what is below": lambda g, limit: np.maximum(g, -limit),
+    "the absolute values": lambda g, limit: np.minimum(np.abs(g), limit),
+    "at twice the limit": lambda g, limit: np.clip(g, -2 * limit, 2 * limit),
+    "at half the limit": lambda g, limit: np.clip(g, -limit / 2, limit / 2),
+    "at 0 from below": lambda g, limit: np.clip(g, 0, limit),
+    "to +limit, whatever the sign,": lambda g, limit: np.where(np.abs(g) > limit, limit, g),
+    "to -limit, whatever the sign,": lambda g, limit: np.where(np.abs(g) > limit, -limit, g),
+    "to 0 what is beyond the limit,": lambda g, limit: np.where(np.abs(g) > limit, 0, g),
+    "smoothly, limit * tanh(g / limit),": lambda g, limit: limit * np.tanh(g / limit),
+    "by one factor for each array": lambda g, limit: g * min(1, limit / np.abs(g).max()),
+    "by the norm of each array": lambda g, limit: g * min(1, limit / np.linalg.norm(g)),
+}
+
+
+def clip_clue(function: Function) -> str:
+    """What was clipped in place of every entry."""
+    grads = {name: np.random.default_rng(0).normal(0, 3, (4, 3)) for name in ("Wxh", "Whh")}
+    given = {name: g.copy() for name, g in grads.items()}
+    function(given, 1.5)
+    for words, other in OTHER_CLIPS.items():
+        if all(near(given[name], other(g, 1.5)) for name, g in grads.items()):
+            return f"The numbers are those of clipping {words.rstrip(',')}."
+    return ""
+
+
+def adagrad_clue(function: Function) -> str:
+    """What the memory is made of, and what the gradient is divided by."""
+    rng, rate = np.random.default_rng(0), 0.1
+    grads, memory, params = ({"W": f(size=(5, 4))} for f in (rng.standard_normal, rng.random, rng.standard_normal))
+    grads["W"][0] *= 1e-3
+    memory["W"][0] = 0
+    before, old, g = params["W"].copy(), memory["W"].copy(), grads["W"].copy()
+    function(params, grads, memory, rate)
+    new, step = memory["W"], before - params["W"]
+    if not near(new, old + g**2):
+        if near(new, np.maximum(old, g**2)):
+            return "The memory is the larger of the old memory and the squared gradient, not their sum."
+        design = np.stack([old.ravel(), (g**2).ravel()], axis=1)
+        kept, added = np.linalg.lstsq(design, new.ravel(), rcond=None)[0]
+        fits = near(new.ravel(), design @ [kept, added])
+        return f"The memory is {kept:.4g} of the old memory and {added:.4g} of the squared gradient." if fits else ""
+    right = rate * g / np.sqrt(new + 1e-8)
+    design = np.stack([right.ravel(), before.ravel()], axis=1)
+    part, shrunk = np.linalg.lstsq(design, step.ravel(), rcond=None)[0]
+    if near(step.ravel(), design @ [part, shrunk]) and abs(shrunk) > 1e-9:
+        return f"The step is {part:.4g} of what it should be and {shrunk:.4g} of the parameters: do they decay?"
+    divisor = rate * g / step
+    if not np.isfinite(divisor).all() or (divisor <= 0).any():
+        return ""
+    inside, outside = divisor**2 - new, divisor - np.sqrt(new)
+    for name, extra in (("under the root", inside), ("beside the root", outside)):
+        small = float(np.median(extra))
+        if np.abs(extra - small).max() < 1e-9 and abs(small - 1e-8 * (extra is inside)) > 2e-9:
+            return f"The gradient is divided by the root of the memory with {small:.3g} in place of 1e-8, {name}."
+    power = np.log(divisor[1:]) / np.log(new[1:])
+    if np.ptp(power) < 1e-4 and abs(power.mean() - 0.5) > 1e-3:
+        return f"The gradient is divided by the memory to the power {power.mean():.3g}, not by its root."
     return ""

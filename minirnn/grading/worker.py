@@ -8,6 +8,7 @@ Requests and answers are a JSON text followed by the bytes of the arrays. What t
 """
 
 import ast
+import builtins
 import contextlib
 import functools
 import inspect
@@ -297,8 +298,11 @@ def main() -> None:
     sys.modules["student"] = module
     sys.path.insert(0, os.path.dirname(path))  # noqa: PTH120 - files beside it can be imported
     linecache.cache[path] = (len(source), None, source.splitlines(keepends=True), path)
+    shared = [(vars(owner), dict(vars(owner))) for owner in (builtins, np, np.linalg, np.random)]
     try:
         exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
+        for now, before in shared:  # what the file has replaced there would cost functions that are right
+            now.update(before)
         functions = {name: f for name, f in vars(module).items() if callable(f) and not name.startswith("_")}
         lines = {name: line_of(f) for name, f in functions.items()}
         ours = [name for name, f in functions.items() if is_ours(f)]
