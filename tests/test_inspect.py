@@ -282,7 +282,7 @@ def test_the_terminal_shows_colours_or_bars(tmp_path, capsys, monkeypatch):
         assert main(options) == 0
         assert ("\033[" in capsys.readouterr().out) == coloured
     assert main(options[:4]) == 0  # the unit is chosen
-    assert re.search(r"gru 1 h, unit \d: ", capsys.readouterr().out)
+    assert re.search(r"gru 1 h, unit 0 \(nothing can be found in 11 tokens\): ", capsys.readouterr().out)
 
 
 def test_wide_characters_have_wide_bars():
