@@ -358,8 +358,8 @@ def run_inspect(args: argparse.Namespace) -> int:
         return 0
     html = inspect.page(named, tokens, source or args.file)
     inspect.write(Path(args.out), html)
-    unit = named[0][1].vocab.unit + "s" * (len(tokens) != 1)
-    print(f"{args.out}: {len(tokens):,} {unit}, {len(html) / 1e6:.1f} MB; open it in a browser")
+    counted = named[0][1].vocab.unit + "s" * (len(tokens) != 1)
+    print(f"{args.out}: {len(tokens):,} {counted}, {len(html) / 1e6:.1f} MB; open it in a browser")
     return 0
 
 
