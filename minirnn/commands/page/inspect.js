@@ -6,6 +6,7 @@ const ARRAYS = { i1: Int8Array, u1: Uint8Array, u2: Uint16Array, i4: Int32Array 
 const DASHES = ["", "7 3", "2 3", "9 3 2 3"];
 const data = JSON.parse(document.getElementById("data").textContent);
 const text = Array.from(unpack(data.text).stored, (number) => data.distinct[number]);
+const SURPRISING = data.unit === "word" ? 12 : 6; // nats at which a colour or a bar can rise no more
 const views = [];
 let place = 0; // the token at which we are
 
@@ -96,7 +97,7 @@ function view(network, index) {
     let at;
     const row = part.units.indexOf(unit), size = part.high, { stored, scale } = part.values, from = row * text.length;
     if (mode === "unit") at = (t) => level((stored[from + t] * scale) / size);
-    else if (mode === "surprisal") at = (t) => (t ? level(surprisal.at(t - 1) / 6) : 10);
+    else if (mode === "surprisal") at = (t) => (t ? level(surprisal.at(t - 1) / SURPRISING) : 10);
     else at = reachLevel;
     for (let t = 0; t < text.length; t++) {
       const now = at(t);
@@ -107,7 +108,7 @@ function view(network, index) {
       reach: `What the prediction after “${visible(text[place])}” depends on` }[mode];
     find(".showing").textContent = showing;
     const low = { unit: signed(part.low, part.high > 1 ? 1 : 0), surprisal: "0", reach: "1/10,000 of the most" }[mode];
-    const high = { unit: part.high.toFixed(part.high > 1 ? 1 : 0), surprisal: "6 nats or more", reach: "most" }[mode];
+    const high = { unit: part.high.toFixed(part.high > 1 ? 1 : 0), surprisal: `${SURPRISING} nats or more`, reach: "most" }[mode];
     const ramp = make("span", { class: "ramp" });
     for (let i = mode === "unit" && part.low < 0 ? 0 : 10; i <= 20; i++) ramp.append(make("i", { class: `l${i}` }));
     find(".legend").replaceChildren(low, ramp, high);
@@ -245,7 +246,7 @@ function view(network, index) {
       for (let t = Math.floor((x * count) / width); t < Math.max(1, ((x + 1) * count) / width) && t < count; t++) {
         most = Math.max(most, surprisal.at(t));
       }
-      const bar = (height * Math.min(most, 10)) / 10;
+      const bar = height * Math.min(1, most / SURPRISING);
       pen.fillRect(x, height - bar, 1, bar);
     }
     pen.fillStyle = style.getPropertyValue("--ink");
