@@ -28,7 +28,7 @@ CHAPTERS = {
     "docs/06-how-far-back.md": (8, 1, 2),
     "docs/07-gates.md": (9, 5, 3),
     "docs/08-words-and-classes.md": (14, 5, 2),
-    "docs/09-what-did-it-learn.md": (9, 1, 2),
+    "docs/09-what-did-it-learn.md": (10, 1, 2),
     "docs/10-pytorch.md": (4, 2, 1),
 }
 PASSAGE = re.compile(r"^```py\n# (\S+\.py)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

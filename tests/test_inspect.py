@@ -78,6 +78,7 @@ def test_properties_of_a_small_text():
     assert said["next: space"] == said["space"][1:] + "."
     assert found["place in the word"][:5].tolist() == [1, 2, 3, 0, 0]
     assert found["place in the line"][3:8].tolist() == [4, 0, 1, 2, 3]
+    assert probes.properties(list("((((\nx"))["inside brackets"].tolist() == [1, 1, 1, 1, 0, 0]  # never closed
     words = probes.properties(["First", "Citizen:", "<eos>", "we", "(are", "3)", "<eos>"])
     assert words["speaker's name"].tolist() == [1, 1, 0, 0, 0, 0, 0]
     assert words["inside brackets"].tolist() == [0, 0, 0, 0, 1, 0, 0] and words["digit"].tolist()[5] == 1
@@ -91,6 +92,7 @@ def test_what_is_there_is_found_and_what_is_not_is_not_claimed():
     hidden = (rng.random(T) < 0.3).astype(float)  # no unit knows of it
     units = rng.normal(size=(T, 40))
     units[:, 17] -= 2 * known
+    units[1000:, 30] += 4 * known[1000:]  # which the first half cannot know
     units[:, :8] += rng.normal(size=8) * (rng.random(T) < 0.5)[:, None]
     first, second = probes.find(units, {"hidden": hidden, "known": known, "constant": np.ones(T)}, rng)[0]
     assert (first.name, first.unit, first.claimed) == ("known", 17, True)
@@ -145,7 +147,7 @@ def test_connectivity_is_the_gradient_of_each_loss_by_each_input(cell):
 
 
 def test_the_numbers_make_the_journey(tmp_path, capsys):
-    model = new("lstm", layers=2)
+    model = new("lstm", layers=2, seed=1)
     (tmp_path / "text.txt").write_text(TEXT[:300])
     page = tmp_path / "page.html"
     assert main(["inspect", saved(tmp_path / "run", model), str(tmp_path / "text.txt"), "--out", str(page)]) == 0
@@ -159,6 +161,15 @@ def test_the_numbers_make_the_journey(tmp_path, capsys):
         kept = unpack(part["values"]).reshape(len(part["units"]), 300)
         np.testing.assert_allclose(kept, trace[part["name"]][:, part["units"]].T, atol=part["high"] / 200)
         assert sorted(part["units"]) == sorted(part["order"]) == list(range(6))
+        values, low, high = trace[part["name"]], part["low"], part["high"]
+        gate = part["name"][-1] in "ifo"
+        assert low == (0 if gate else -high)
+        assert part["histogram"] == np.histogram(values, 32, (low, high))[0].tolist()
+        assert part["saturated"] == [(values < (0.1 if gate else 0.9 * low)).mean(), (values > 0.9 * high).mean()]
+    assert [part["first"] for part in network["parts"]] == [0, 6, *[None] * 4, 12, 18, *[None] * 4]
+    states, given = inspect.states(new("lstm", layers=2).trace(ids)), probes.properties(list(TEXT[:300]))
+    untrained = {f.name: f.r for f in probes.find(states, given, np.random.default_rng(0))[0]}
+    assert {f["name"]: f["untrained"] for f in network["findings"]} == pytest.approx(untrained, abs=1e-6)
     logits, _ = model.logits(ids[:, None], model.zero_state(1))
     p = np.exp(logits[:, :, 0]) / np.exp(logits[:, :, 0]).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(unpack(network["surprisal"]), -np.log(p[np.arange(299), ids[1:]]), atol=6e-4)
@@ -197,9 +208,11 @@ def test_any_text_arrives_as_it_is(tmp_path, text, kind):
 def test_a_page_has_room_for_the_best_known_units(tmp_path, monkeypatch):
     monkeypatch.setattr(inspect, "BYTES", 300 * 6 + 3 * 300 * 2)  # all of h, two of each gate
     model, tokens = new("gru"), list(TEXT[:300])
+    monkeypatch.setattr(inspect, "WORK", 20 * 300 * model.size)  # and time for twenty steps back from every place
     checkpoint = load_checkpoint(saved(tmp_path / "run", model) + "/model.npz")
     network = inspect.network("run", checkpoint, tokens)
     assert [len(part["units"]) for part in network["parts"]] == [6, 2, 2, 2]
+    assert (network["reach"]["steps"], network["reach"]["positions"]) == (20, 299)
     known = unpack(network["known"]["r"]).reshape(6, -1)
     assert network["parts"][0]["units"] == network["parts"][1]["units"] + network["parts"][0]["units"][2:]
     strength = np.abs(known).max(axis=1)
@@ -282,7 +295,7 @@ def test_the_terminal_shows_colours_or_bars(tmp_path, capsys, monkeypatch):
         assert main(options) == 0
         assert ("\033[" in capsys.readouterr().out) == coloured
     assert main(options[:4]) == 0  # the unit is chosen
-    assert re.search(r"gru 1 h, unit \d: ", capsys.readouterr().out)
+    assert re.search(r"gru 1 h, unit 0 \(nothing can be found in 11 tokens\): ", capsys.readouterr().out)
 
 
 def test_wide_characters_have_wide_bars():

@@ -102,6 +102,11 @@ def colours(page, network=0):
     return page.evaluate(f"views[{network}].spans.map((span) => span.className).join()")
 
 
+def level(name):
+    """Of a class, "l0" to "l20"; that of nothing has no name."""
+    return int(name[1:] or 10)
+
+
 def test_units_are_chosen_by_key_and_by_click(visit):
     page = visit("one")
     first, painted = chosen(page), colours(page)
@@ -159,11 +164,19 @@ def test_the_text_shows_surprisal_and_what_a_prediction_depends_on(visit):
     unit = colours(page)
     page.get_by_role("radio", name="surprisal").check()
     assert colours(page) != unit and page.locator(".showing").inner_text().startswith("Surprisal")
+    nats = page.evaluate("Array.from(text.slice(1), (_, t) => unpack(data.networks[0].surprisal).at(t))")
+    assert [level(name) for name in colours(page).split(",")][1:] == [round(min(20, 10 + nat / 0.6)) for nat in nats]
     page.get_by_role("radio", name="what a prediction depends on").check()
     page.locator(".block > span").nth(80).click()
     levels = colours(page).split(",")
     assert any(levels[60:81]) and not any(levels[81:]) and not any(levels[: 80 - 63])
     assert max(levels[17:81], key=lambda level: int(level[1:] or 10)) == "l20"
+    decades = page.evaluate("Array.from(unpack(data.networks[0].reach.decades).stored)")
+    at = decades[80 * 64 : 81 * 64]  # twenty levels a decade; a colour for each of four decades below the most
+    expected = [max(10.0, 20 - (max(at) - decade) / 8) for decade in at]
+    assert [level(levels[80 - k]) for k in range(64)] == pytest.approx(expected, abs=0.51)
+    middle = sorted(decades[64 * t + 5] for t in range(5, len(decades) // 64))[(len(decades) // 64 - 5) // 2]
+    assert page.evaluate("views[0].median[5]") == pytest.approx(10 ** ((middle - 1) / 20 - 10))
     page.wait_for_timeout(80)
     assert page.locator(".reach path").count() >= 2
 
@@ -187,6 +200,8 @@ def test_two_networks_move_together_and_choose_alone(visit):
     assert colours(page, 1) == before
     page.locator(".network").nth(0).locator(".block > span").nth(33).click()
     assert all("(character 33)" in text for text in page.locator(".forecast").all_inner_texts())
+    page.get_by_role("radio", name="what a prediction depends on").first.check()
+    assert all(title.startswith("What the") for title in page.locator(".showing").all_inner_texts())
     names = page.locator(".network").nth(1).locator(".part option").all_inner_texts()
     assert names == [f"lstm 1 {letter}" for letter in "hcifog"]
     narrow = visit("two", 380)

@@ -362,13 +362,14 @@ def run_inspect(args: argparse.Namespace) -> int:
     named, tokens, source = inspect.gather(paths[0], text, args.length, paths[1])
     if args.terminal:
         checkpoint = named[0][1]
-        part, unit, values = inspect.choose(checkpoint, tokens, args.part, args.unit)
+        part, unit, why, values = inspect.choose(checkpoint, tokens, args.part, args.unit)
         print(inspect.coloured(checkpoint.vocab, tokens, values, part, in_colour(args.color)))
-        print(f"{part}, unit {unit}: mean {values.mean():.3f}, from {values.min():.3f} to {values.max():.3f}")
+        print(f"{part}, unit {unit}{why}: mean {values.mean():.3f}, from {values.min():.3f} to {values.max():.3f}")
         return 0
     html = inspect.page(named, tokens, source or args.file)
     inspect.write(Path(args.out), html)
-    print(f"{args.out}: {len(tokens):,} {named[0][1].vocab.unit}s, {len(html) / 1e6:.1f} MB; open it in a browser")
+    counted = named[0][1].vocab.unit + "s" * (len(tokens) != 1)
+    print(f"{args.out}: {len(tokens):,} {counted}, {len(html) / 1e6:.1f} MB; open it in a browser")
     return 0
 
 

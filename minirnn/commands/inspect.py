@@ -26,7 +26,7 @@ from minirnn.sample import sample
 from minirnn.text import Vocabulary, split_words
 
 BYTES = 2_300_000  # of states and gates in a page, which as base64 are a third more
-STEPS_BACK, WORK = 64, 2.5e10  # how far a gradient is followed, and how many multiplications may be spent on it
+STEPS_BACK, WORK = (16, 64), 3.2e10  # how far gradients are followed, and how many multiplications they may take
 BEST = 5  # next tokens that are shown
 SLICE = 256  # tokens whose logits are computed at a time
 STATES, GATES = ("h", "c"), tuple("rzifo")  # gates are between 0 and 1; the candidates n and g are neither
@@ -100,12 +100,16 @@ def predictions(model: LanguageModel, ids: Array) -> tuple[Array, Array, Array, 
 def network(name: str, checkpoint: Checkpoint, tokens: list[str], share: float = 1.0) -> dict[str, Any]:
     """All that the page shows of one network; ``share`` of the bytes are its own."""
     model, vocab = checkpoint.model.astype(np.float32), checkpoint.vocab
-    ids = encode(vocab, tokens)
+    try:
+        ids = encode(vocab, tokens)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
     best, p_best, nats, ranks = predictions(model, ids)
     traces = model.trace(ids)
     findings, known = look(model, traces, ids, tokens)
-    positions = min(len(ids) - 1, max(1, int(WORK / STEPS_BACK / model.size)))
-    reach = probes.connectivity(model, ids[: positions + 1], STEPS_BACK) if positions else np.zeros((0, STEPS_BACK))
+    steps = int(np.clip(WORK / model.size / len(ids), *STEPS_BACK))  # of a large network fewer, but from every place
+    positions = min(len(ids) - 1, max(1, int(WORK / model.size / steps)))
+    reach = probes.connectivity(model, ids[: positions + 1], steps) if positions else np.zeros((0, steps))
     config = model.config
     return {
         "name": name,
@@ -118,7 +122,7 @@ def network(name: str, checkpoint: Checkpoint, tokens: list[str], share: float =
         "findings": findings,
         "known": {"U": len(known), "F": len(findings), "r": pack(known, "i1", 1 / 127)},
         # Decades, from 1e-10 on; 0 is nothing.
-        "reach": {"steps": STEPS_BACK, "positions": positions,
+        "reach": {"steps": steps, "positions": positions,
                   "decades": pack(1 + 20 * (10 + np.log10(np.maximum(reach, 1e-12))), "u1")},
         "norms": norms(checkpoint),
     }  # fmt: skip
@@ -261,8 +265,10 @@ def write(path: Path, html: str) -> None:
 # --- the terminal ---------------------------------------------------------------------------------------
 
 
-def choose(checkpoint: Checkpoint, tokens: list[str], part: str | None, unit: int | None) -> tuple[str, int, Array]:
-    """The values (T,) of a unit; by default that which goes best with something, of the top layer's h."""
+def choose(
+    checkpoint: Checkpoint, tokens: list[str], part: str | None, unit: int | None
+) -> tuple[str, int, str, Array]:
+    """The values (T,) of a unit; by default that which goes best with something, of the top layer's h, and why."""
     model = checkpoint.model.astype(np.float32)
     ids = encode(checkpoint.vocab, tokens)
     traces = model.trace(ids)
@@ -270,12 +276,16 @@ def choose(checkpoint: Checkpoint, tokens: list[str], part: str | None, unit: in
     if part not in traces:
         raise ValueError(f"the network has no {part!r}; its parts are {', '.join(traces)}")
     values = traces[part]
+    why = ""
     if unit is None:
-        _, known = probes.find(values, probes.properties(tokens), np.random.default_rng(0))
-        unit = int(np.abs(known).max(axis=1, initial=0).argmax())
+        found, known = probes.find(values, probes.properties(tokens), np.random.default_rng(0))
+        unit, why = 0, f" (nothing can be found in {len(tokens)} tokens)"
+        if known.size:
+            unit, f = (int(i) for i in np.unravel_index(np.abs(known).argmax(), known.shape))
+            why = f", goes best with {found[f].name!r} (r {known[unit, f]:.2f}, chance {found[f].chance:.2f})"
     if unit >= values.shape[1]:
         raise ValueError(f"{part} has the units 0 to {values.shape[1] - 1}, there is no {unit}")
-    return part, unit, values[:, unit]
+    return part, unit, why, values[:, unit]
 
 
 def coloured(vocab: Vocabulary, tokens: list[str], values: Array, part: str, colour: bool) -> str:

@@ -6,6 +6,7 @@ const ARRAYS = { i1: Int8Array, u1: Uint8Array, u2: Uint16Array, i4: Int32Array 
 const DASHES = ["", "7 3", "2 3", "9 3 2 3"];
 const data = JSON.parse(document.getElementById("data").textContent);
 const text = Array.from(unpack(data.text).stored, (number) => data.distinct[number]);
+const SURPRISING = data.unit === "word" ? 12 : 6; // nats at which a colour or a bar can rise no more
 const views = [];
 let place = 0; // the token at which we are
 
@@ -26,6 +27,8 @@ function make(tag, attributes = {}, ...children) {
 }
 
 const isEnd = (token) => token === "\n" || token === "<eos>";
+const NAMES = { " ": "space", "\n": "line end", "<eos>": "line end", "\t": "tab" }; // said by a screen reader
+const spoken = (token) => (NAMES[token] ? make("span", { role: "img", "aria-label": NAMES[token] }, visible(token)) : token);
 const visible = (token) => (isEnd(token) ? "↵" : token === " " ? "␣" : token === "\t" ? "⇥" : token);
 const signed = (value, digits = 2) => (value < 0 ? "−" : "") + Math.abs(value).toFixed(digits);
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
@@ -51,6 +54,7 @@ function view(network, index) {
   const spans = [], levels = new Int8Array(text.length).fill(10);
   let part = parts.find((one) => one.first !== null), unit = part.units[0], mode = "unit", list = [];
 
+  root.setAttribute("aria-label", network.name);
   find("h2").textContent = network.name;
   find(".about").textContent = network.about;
 
@@ -93,7 +97,7 @@ function view(network, index) {
     let at;
     const row = part.units.indexOf(unit), size = part.high, { stored, scale } = part.values, from = row * text.length;
     if (mode === "unit") at = (t) => level((stored[from + t] * scale) / size);
-    else if (mode === "surprisal") at = (t) => (t ? level(surprisal.at(t - 1) / 6) : 10);
+    else if (mode === "surprisal") at = (t) => (t ? level(surprisal.at(t - 1) / SURPRISING) : 10);
     else at = reachLevel;
     for (let t = 0; t < text.length; t++) {
       const now = at(t);
@@ -104,7 +108,7 @@ function view(network, index) {
       reach: `What the prediction after “${visible(text[place])}” depends on` }[mode];
     find(".showing").textContent = showing;
     const low = { unit: signed(part.low, part.high > 1 ? 1 : 0), surprisal: "0", reach: "1/10,000 of the most" }[mode];
-    const high = { unit: part.high.toFixed(part.high > 1 ? 1 : 0), surprisal: "6 nats or more", reach: "most" }[mode];
+    const high = { unit: part.high.toFixed(part.high > 1 ? 1 : 0), surprisal: `${SURPRISING} nats or more`, reach: "most" }[mode];
     const ramp = make("span", { class: "ramp" });
     for (let i = mode === "unit" && part.low < 0 ? 0 : 10; i <= 20; i++) ramp.append(make("i", { class: `l${i}` }));
     find(".legend").replaceChildren(low, ramp, high);
@@ -113,6 +117,7 @@ function view(network, index) {
   // --- gradient connectivity: decades of the norm of dloss[t]/dx[t - k]; 0 is nothing
 
   const reachAt = (t, k) => decades[t * network.reach.steps + k];
+  const normOf = (decade) => (decade ? 10 ** ((decade - 1) / 20 - 10) : null);
 
   function reachLevel(s) {
     const k = place - s;
@@ -123,26 +128,28 @@ function view(network, index) {
     return reachAt(place, k) ? level(1 - below / 4) < 10 ? 10 : level(1 - below / 4) : 10;
   }
 
-  function meanReach() { // the mean decade over all places that have so many steps before them
-    return Array.from({ length: network.reach.steps }, (_, k) => {
-      let sum = 0, count = 0;
-      for (let t = k; t < network.reach.positions; t++) { sum += reachAt(t, k); count += 1; }
-      return count ? 10 ** ((sum / count - 1) / 20 - 10) : null;
+  function medianReach() { // over all places that have so many steps before them
+    const { steps, positions } = network.reach;
+    return Array.from({ length: steps }, (_, k) => {
+      const there = Uint8Array.from({ length: Math.max(0, positions - k) }, (_, i) => reachAt(k + i, k)).sort();
+      return normOf(there[there.length >> 1]);
     });
   }
 
   function drawReach() {
     const box = find(".reach"), { positions, steps } = network.reach, x = Array.from({ length: steps }, (_, k) => k);
-    const series = views.map((other) => ({ name: `mean, ${other.network.name}`, x, y: other.mean,
+    const series = views.map((other) => ({ name: `median, ${other.network.name}`, x, y: other.median,
       colour: other.index, dash: other.index === index ? 1 : 2 }));
     if (place < positions) {
-      const y = x.map((k) => (k <= place && reachAt(place, k) ? 10 ** ((reachAt(place, k) - 1) / 20 - 10) : null));
+      const y = x.map((k) => (k <= place ? normOf(reachAt(place, k)) : null));
       series.unshift({ name: `after “${visible(text[place])}” at ${place}`, x, y, colour: 4, dash: 0 });
     }
     box.replaceChildren(lines(series, "steps earlier", box.clientWidth));
     if (place >= positions) box.append(make("p", { class: "note" }, positions
       ? `Computed for the first ${positions.toLocaleString("en")} places; go there to see one.`
       : "A single token predicts nothing that came."));
+    else if (steps < 64) box.append(make("p", { class: "note" },
+      `A large network is followed for ${steps} steps only; with a shorter text (--length) for up to 64.`));
   }
 
   // --- the units
@@ -215,13 +222,13 @@ function view(network, index) {
       const token = network.vocabulary[best.ids.stored[t * best.n + i]], p = best.p.at(t * best.n + i);
       const fill = make("i");
       fill.style.width = `${100 * p}%`;
-      rows.push(make("dt", token === came ? { class: "came" } : {}, visible(token)),
+      rows.push(make("dt", token === came ? { class: "came" } : {}, spoken(token)),
         make("dd", { class: "bar", "aria-hidden": "true" }, fill), make("dd", {}, `${(100 * p).toFixed(1)} %`));
     }
-    const content = [make("p", {}, "After ", make("kbd", {}, visible(text[t])), ` (${data.unit} ${t}) the network expects:`),
+    const content = [make("p", {}, "After ", make("kbd", {}, spoken(text[t])), ` (${data.unit} ${t}) the network expects:`),
       make("dl", { class: "bars" }, ...rows)];
     content.push(came === undefined ? make("p", {}, "Here the text ends.")
-      : make("p", {}, "There came ", make("kbd", { class: "came" }, visible(came)),
+      : make("p", {}, "There came ", make("kbd", { class: "came" }, spoken(came)),
         `: ${surprisal.at(t).toFixed(2)} nats, its guess number ${rank.stored[t]}.`));
     box.replaceChildren(...content);
     find(".value").textContent = `${part.name}, unit ${unit}: ${signed(value(t))}`;
@@ -239,7 +246,7 @@ function view(network, index) {
       for (let t = Math.floor((x * count) / width); t < Math.max(1, ((x + 1) * count) / width) && t < count; t++) {
         most = Math.max(most, surprisal.at(t));
       }
-      const bar = (height * Math.min(most, 10)) / 10;
+      const bar = height * Math.min(1, most / SURPRISING);
       pen.fillRect(x, height - bar, 1, bar);
     }
     pen.fillStyle = style.getPropertyValue("--ink");
@@ -264,7 +271,9 @@ function view(network, index) {
       }
     });
     pen.putImageData(image, 0, 0);
-    canvas.setAttribute("aria-label", `${rows.length} units of ${part.name} over the ${data.unit}s ${from} to ${from + width}`);
+    const shown = `${rows.length} units of ${part.name} over the ${data.unit}s ${from} to ${from + width - 1}`;
+    canvas.setAttribute("aria-label", shown);
+    find(".window").textContent = `Here: ${shown}.`;
     const across = find(".across").style, down = find(".down").style, y = rows.indexOf(unit);
     across.top = `${(100 * y) / rows.length}%`;
     across.height = `max(3px, ${100 / rows.length}%)`;
@@ -334,7 +343,7 @@ function view(network, index) {
         make("td", {}, f.claimed && shown ? button : "none"), bar(f.r, f.chance), cell(f.chance), cell(f.untrained),
         bar(f.probe, f.probeChance), cell(f.probeChance), cell(f.untrainedProbe));
     });
-    box.append(make("div", { class: "scroll" }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows))));
+    box.append(make("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "What units know" }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows))));
   }
 
   function drawNorms() {
@@ -380,7 +389,7 @@ function view(network, index) {
     sort.addEventListener("change", () => { sortUnits(); choose(list[0]); });
     for (const input of root.querySelectorAll(".modes input")) {
       input.name = `mode-${index}`;
-      input.addEventListener("change", () => setMode(input.value));
+      input.addEventListener("change", () => views.forEach((one) => one.setMode(input.value))); // to be compared
     }
     find(".units").addEventListener("click", (event) => {
       const option = event.target.closest(".unit");
@@ -413,7 +422,7 @@ function view(network, index) {
   }
 
   const redraw = () => { drawStrip(); drawHeat(); drawReach(); drawNorms(); };
-  return { root, network, index, mean: meanReach(), spans, start, arrive, redraw, choose, setMode };
+  return { root, network, index, median: medianReach(), spans, start, arrive, redraw, choose, setMode };
 }
 
 // --- a chart of lines, on a logarithmic scale ----------------------------------------------------------
