@@ -58,6 +58,16 @@ def without_pictures(monkeypatch):
 
 
 @pytest.fixture
+def short_samples(monkeypatch):
+    """What a run writes at its end is 500 tokens; here a few, which cost as little as what is tested."""
+
+    def draw(*model_vocab_seed, length, temperature):
+        return minirnn.sample(*model_vocab_seed, length=min(length, 25), temperature=temperature)
+
+    monkeypatch.setattr("minirnn.commands.run.sample", draw)
+
+
+@pytest.fixture
 def with_pictures(without_pictures, monkeypatch):
     """The one that is drawn after all."""
     monkeypatch.setattr("minirnn.commands.run.plot_losses", minirnn.plots.plot_losses)

@@ -21,7 +21,7 @@ from minirnn.files.checkpoint import load_checkpoint
 SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-length", "10", "--report-every", "10", "--steps", "20"]
 
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
+pytestmark = pytest.mark.usefixtures("without_pictures", "short_samples")
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +311,7 @@ def test_utf16_with_a_mark_is_called_so(capsys, tmp_path):
 
 def test_a_huge_line_is_no_text_of_words_but_one_of_characters(capsys, tmp_path):
     text = tmp_path / "book.txt"
-    text.write_text("abcdefgh" * 300_000)
+    text.write_text("abcdefgh" * 140_000)
     words = ["--level", "words", "--out", tmp_path / "run", *SMALL]
     assert "a word has more than 1,048,576 characters" in ends_in_a_sentence(capsys, tmp_path, "train", text, *words)
     assert main(["train", str(text), "--out", str(tmp_path / "run"), *SMALL, "--valid", "0"]) == 0

@@ -26,7 +26,7 @@ from minirnn.commands.presets import PRESETS
 from minirnn.files.checkpoint import load_checkpoint
 
 PNG = b"\x89PNG\r\n\x1a\n"
-pytestmark = pytest.mark.usefixtures("without_pictures")
+pytestmark = pytest.mark.usefixtures("without_pictures", "short_samples")
 
 
 @pytest.fixture(autouse=True)

@@ -287,7 +287,7 @@ def test_who_imports_the_solution_is_pointed_out(tmp_path):
     assert "imports minirnn, where the solution is" in remark and "minirnn's own code: rnn_forward" in remark
 
 
-@pytest.mark.parametrize("step", [90, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("step", [150, pytest.param(1, marks=pytest.mark.soak)])
 def test_each_exercise_notices_the_mistakes_of_its_catalogue(step):
     for exercise in EXERCISES.values():
         for mistake in MISTAKES[::step]:

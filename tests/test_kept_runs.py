@@ -25,7 +25,7 @@ DATA = Path(__file__).parent / "data"
 RUNS = sorted(path.name for path in DATA.iterdir() if path.name.startswith("format-2"))  # without digests
 ALL_RUNS = [*RUNS, "format-3"]
 SMALL = ["--hidden", "6", "--batch-size", "4", "--seq-length", "10", "--report-every", "10", "--sample-every", "0"]
-pytestmark = pytest.mark.usefixtures("without_pictures")
+pytestmark = pytest.mark.usefixtures("without_pictures", "short_samples")
 
 
 def train(folder, *arguments):

@@ -62,10 +62,6 @@ def recall_accuracy(cell, T=20, symbols=4, steps=1000):
     return np.mean([(model.predict(x, lengths) == labels).mean() for x, labels in (batch() for _ in range(10))])
 
 
-def test_lstm_remembers():
-    assert recall_accuracy("lstm", T=12, steps=400) > 0.95
-
-
 @pytest.mark.soak
 def test_lstm_remembers_what_tanh_does_not():
     assert recall_accuracy("lstm") > 0.95

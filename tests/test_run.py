@@ -28,7 +28,7 @@ from minirnn.train import Report
 
 SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-length", "10", "--report-every", "10"]
 VOCAB = Vocabulary.from_chars(TEXT)
-pytestmark = pytest.mark.usefixtures("without_pictures")
+pytestmark = pytest.mark.usefixtures("without_pictures", "short_samples")
 
 
 def train(folder, *arguments, text=None):
@@ -184,7 +184,8 @@ def test_a_run_leaves_what_was_promised(tmp_path, text_file, with_pictures, caps
         assert {"params/Why", "optimizer/m/Why", "optimizer/t", "state/0/0"} <= set(file.files)
 
 
-def test_the_sample_comes_with_the_longest_copy(tmp_path, capsys):
+def test_the_sample_comes_with_the_longest_copy(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "sample", minirnn.sample)
     text = tmp_path / "text.txt"
     text.write_text("abcdefghij" * 300)
     assert train(tmp_path / "run", *SMALL, "--steps", 200, "--learning-rate", 0.05, text=text) == 0
