@@ -78,6 +78,8 @@ def test_properties_of_a_small_text():
     assert said["next: space"] == said["space"][1:] + "."
     assert found["place in the word"][:5].tolist() == [1, 2, 3, 0, 0]
     assert found["place in the line"][3:8].tolist() == [4, 0, 1, 2, 3]
+    nested = probes.properties(list("[(]])]"))["inside brackets"]  # only the innermost can be closed
+    assert nested.tolist() == [1, 1, 1, 1, 1, 0]
     assert probes.properties(list("((((\nx"))["inside brackets"].tolist() == [1, 1, 1, 1, 0, 0]  # never closed
     words = probes.properties(["First", "Citizen:", "<eos>", "we", "(are", "3)", "<eos>"])
     assert words["speaker's name"].tolist() == [1, 1, 0, 0, 0, 0, 0]
@@ -118,6 +120,9 @@ def test_units_that_go_together_stand_together():
     units = np.concatenate([ways[:, [i % 2]] + 0.1 * rng.normal(size=(300, 1)) for i in range(10)], axis=1)
     order = probes.by_similarity(units)
     assert sorted(order) == list(range(10)) and len(set(order[:5] % 2)) == len(set(order[5:] % 2)) == 1
+    fan = np.array([[np.cos(a), np.sin(a)] for a in np.radians([170, 10, 130, 50, 90])]).T  # between 170 and 10: a gap
+    waves = np.stack([np.sin(np.arange(360) * np.pi / 180), np.cos(np.arange(360) * np.pi / 180)], axis=1) @ fan
+    assert probes.by_similarity(waves).tolist() in ([1, 3, 4, 2, 0], [0, 2, 4, 3, 1])
     assert probes.by_similarity(units[:, :1]).tolist() == [0]
 
 
