@@ -25,8 +25,13 @@ The gradient of ``z`` is called ``dz``. Losses are in nats per token unless it s
 import signal
 import sys
 
-# python -m minirnn: loading what follows takes a moment, in which Ctrl-C ends it without a word.
-if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+# python -m minirnn: loading what follows takes a moment, in which Ctrl-C ends it without a word. Importing alone
+# changes nothing: argv begins with "-m" while Python looks for the module to run, whose name orig_argv has there.
+if (
+    sys.argv[:1] == ["-m"]
+    and sys.orig_argv[-len(sys.argv)] == "minirnn"
+    and signal.getsignal(signal.SIGINT) == signal.default_int_handler
+):
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until minirnn.commands.cli.guarded
 
 from minirnn import gradcheck, gru, lstm, ops, rnn

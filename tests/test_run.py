@@ -623,6 +623,15 @@ def test_control_c_while_numpy_is_loaded_ends_a_program_without_a_word(tmp_path,
     assert ended.returncode == -signal.SIGINT and ended.stderr == ended.stdout == ""
 
 
+def test_a_program_that_imports_minirnn_keeps_its_ctrl_c(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "__init__.py").write_text("import minirnn")
+    (tmp_path / "theirs" / "__main__.py").write_text("import signal; print(signal.getsignal(signal.SIGINT).__name__)")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    ran = subprocess.run([sys.executable, "-m", "theirs", "minirnn"], env=environment, capture_output=True, text=True)
+    assert ran.stdout == "default_int_handler\n", ran.stderr
+
+
 def test_control_c_during_imports_is_no_mistake(monkeypatch, capsys):
     import minirnn_start
 
