@@ -274,21 +274,14 @@ def other_softmax(function: Function) -> str:
 
 # --- clipping and Adagrad -----------------------------------------------------------------------------
 
+# Beside those of the catalogue, which are looked for first.
 OTHER_CLIPS: dict[str, Callable[[Array, float], Array]] = {
     "only the first row of each array": lambda g, limit: np.vstack([np.clip(g[:1], -limit, limit), g[1:]]),
     "only the last row of each array": lambda g, limit: np.vstack([g[:-1], np.clip(g[-1:], -limit, limit)]),
     "only the first column of each array": lambda g, limit: np.hstack([np.clip(g[:, :1], -limit, limit), g[:, 1:]]),
-    "only what is above": lambda g, limit: np.minimum(g, limit),
-    "only what is below": lambda g, limit: np.maximum(g, -limit),
     "the absolute values": lambda g, limit: np.minimum(np.abs(g), limit),
     "at twice the limit": lambda g, limit: np.clip(g, -2 * limit, 2 * limit),
-    "at half the limit": lambda g, limit: np.clip(g, -limit / 2, limit / 2),
-    "at 0 from below": lambda g, limit: np.clip(g, 0, limit),
-    "to +limit, whatever the sign,": lambda g, limit: np.where(np.abs(g) > limit, limit, g),
     "to -limit, whatever the sign,": lambda g, limit: np.where(np.abs(g) > limit, -limit, g),
-    "to 0 what is beyond the limit,": lambda g, limit: np.where(np.abs(g) > limit, 0, g),
-    "smoothly, limit * tanh(g / limit),": lambda g, limit: limit * np.tanh(g / limit),
-    "by one factor for each array": lambda g, limit: g * min(1, limit / np.abs(g).max()),
     "by the norm of each array": lambda g, limit: g * min(1, limit / np.linalg.norm(g)),
 }
 
