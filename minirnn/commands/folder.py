@@ -193,6 +193,9 @@ def described(checkpoint: Checkpoint, path: Path) -> tuple[Settings, dict[str, A
                 raise ValueError(
                     f"{name} is {getattr(settings, name)} in the settings, but {value} in what was trained"
                 )
+        step = checkpoint.training["step"]  # an optimizer of one's own may have stepped before, a run's has not
+        if (t := checkpoint.arrays.get("optimizer/t", step)) != step:
+            raise ValueError(f"optimizer/t must be the step, {step}, got {t}")
         check_history(checkpoint)
     except ValueError as error:
         raise ValueError(f"{path} cannot be resumed: {error}") from error

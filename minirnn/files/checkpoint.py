@@ -258,8 +258,8 @@ def check_training(model: LanguageModel, arrays: Params, training: dict[str, Any
         dtype = np.dtype(np.int64) if name == "optimizer/t" else model.dtype
         if arrays[name].dtype != dtype or not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} must hold finite numbers of {dtype}, got {arrays[name].dtype}")
-    if "optimizer/t" in arrays and arrays["optimizer/t"] != step:
-        raise ValueError(f"optimizer/t must be the step, {step}, got {arrays['optimizer/t']}")
+    if arrays.get("optimizer/t", 0) < 0:
+        raise ValueError(f"optimizer/t must be at least 0, got {arrays['optimizer/t']}")
 
 
 def read(stream: Any, size: int) -> tuple[dict[str, Any], Params]:
