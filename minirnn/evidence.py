@@ -208,6 +208,25 @@ def explain(finding: Finding, grads: Callable[[Params], Params], *points: Truth)
     return replace(finding, sentence=f"{finding.sentence}; unknown mistake")
 
 
+def linearity(answers: list[Params], twice: bool) -> tuple[bool, str]:
+    """Whether gradients are linear in the upstream gradient, and what is said if not; its answers to 0, d and 1e4 d.
+
+    ``twice``: whether the same question is answered the same twice. float32 passes: the check of the gradients is the
+    one for digits, and clipping changes more than the sixth.
+    """
+    zero, one, large = answers
+    slack = 1e-6 * max(map(largest, large.values()))
+    right = all((np.abs(g - 1e4 * one[name]) <= 1e-5 * largest(g) + slack).all() for name, g in large.items())
+    words = "backward(1e4 dout) is not 1e4 backward(dout)"
+    if not twice:
+        words = f"{words}, as it does not answer the same twice"
+    elif any(map(largest, zero.values())):
+        words = f"{words}, and backward(0) is not 0: something in it does not depend on dout"
+    elif sum(map(largest, large.values())) < 1e4 * sum(map(largest, one.values())):
+        words = f"{words}: is something clipped?"
+    return right, words
+
+
 def misfit(g: Any, p: Array) -> str:
     """What makes an answer no gradient of p at all; empty if its shape and dtype are right."""
     if not isinstance(g, np.ndarray | np.generic):
