@@ -132,7 +132,8 @@ def compare_entries(truth: Truth, name: str, g: Array, v: Array) -> Finding:
     expected = {i: truth.entry(name, i) for i in indices}
     difference = {i: float(np.nan_to_num(abs(g[i] - e), nan=np.inf)) for i, e in expected.items()}
     scale = max(largest(g), *map(abs, expected.values()), truth.floor)
-    suspects = sorted((i for i in indices if difference[i] > truth.tolerance * scale), key=lambda i: -difference[i])
+    suspects = [i for i in indices if difference[i] > truth.tolerance * scale]
+    suspects.sort(key=lambda i: -float(f"{difference[i]:.9g}"))  # rounding shall not decide which of two is the worst
     whole = truth.witness(name, v)
     shared = 0.0 if whole.jump else whole.noise
     excuses: dict[tuple[int, ...], str] = {}

@@ -111,6 +111,7 @@ def plot_error_vs_eps(loss_fn: LossFunction, params: Params, where: "str | Path 
         axes.loglog(steps, np.maximum(abs(slopes / truth - 1), smallest / 4), style, markersize=4, label=label)
     axes.axhline(smallest, color="0.6", linestyle=":", label="spacing of float64 numbers")
     axes.set(title="Error of a numerical derivative", xlabel="length of the step", ylabel="relative error")
+    axes.set(ylim=(1e-17, 1e2))  # beyond 100 % there is nothing to see
     axes.invert_xaxis()
     axes.grid(alpha=0.3)
     axes.legend()
