@@ -465,8 +465,9 @@ def test_a_full_disk_leaves_the_old_checkpoint_whole(run):
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert ended.returncode == 2 and "Traceback" not in ended.stderr, ended.stderr
-    assert ".npz: " in ended.stderr
+    assert ended.returncode == 2 and ".npz: File too large" in ended.stderr.splitlines()[-1], ended.stderr
+    # NumPy 2.0 leaves the zip file open, and Python tells of it when it is closed too late.
+    assert "Traceback" not in ended.stderr or np.lib.NumpyVersion(np.__version__) < "2.1.0", ended.stderr
     after = digest(run)
     assert {name for name in before if before[name] != after.get(name)} <= {
         "config.json"

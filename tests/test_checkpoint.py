@@ -59,6 +59,13 @@ def test_plain_numpy_reads_it(tmp_path, model):
         assert (file["params/Why"] == model.params["Why"]).all()
 
 
+def test_what_an_old_numpy_put_in_beside_is_passed_over(tmp_path, model):
+    save_model(tmp_path / "model.npz", model, VOCAB)
+    with zipfile.ZipFile(tmp_path / "model.npz", "a") as archive, archive.open("allow_pickle.npy", "w") as file:
+        np.save(file, np.array(False))
+    assert load_model(tmp_path / "model.npz")[1].tokens == VOCAB.tokens
+
+
 def test_the_same_model_gives_the_same_bytes(tmp_path, model):
     for name in ("a", "b"):
         save_model(tmp_path / name, model, VOCAB)

@@ -119,7 +119,7 @@ def write(path: str | Path, model: LanguageModel, vocab: Vocabulary, arrays: Par
     about["digests"] = digests(about, arrays)
     named: dict[str, Any] = dict(arrays)
     with whole(path) as partial, partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, about=np.array(json.dumps(about)), **named)
+        np.savez(file, about=np.array(json.dumps(about)), **named)
         file.flush()
         os.fsync(file.fileno())
 
@@ -274,7 +274,8 @@ def read(stream: Any, size: int) -> tuple[dict[str, Any], Params]:
             raise ValueError("it has no description")
         about = json.loads(str(file["about"]))
         check_format(about)
-        return about, {name: file[name] for name in file.files if name != "about"}
+        # NumPy 2.0 took an option of savez for an array, which stands in files that earlier releases wrote with it.
+        return about, {name: file[name] for name in file.files if name not in ("about", "allow_pickle")}
 
 
 def check_format(about: Any) -> None:
