@@ -17,6 +17,14 @@ def test_sigmoid_is_the_logistic_function():
     assert ops.sigmoid(np.array([-1000.0, 0.0, 1000.0])).tolist() == [0.0, 0.5, 1.0]
 
 
+def test_sigmoid_is_one_function_for_real_and_complex_numbers():
+    z = np.linspace(-40, 40, 801)
+    np.testing.assert_allclose(ops.sigmoid(z), ops.sigmoid(z.astype(complex)).real, atol=2e-16)
+    with np.errstate(all="raise", under="ignore"):
+        far = ops.sigmoid(np.array([-1e4, 1e4])), ops.sigmoid(np.array([-1e4, 1e4], complex))
+    assert np.array(far).tolist() == [[0, 1], [0, 1]]
+
+
 def test_sigmoid_lets_the_complex_step_through():
     z = np.array([-1000.0, -2.0, 0.3, 1000.0])
     slope = ops.sigmoid(z + 1e-30j).imag / 1e-30
