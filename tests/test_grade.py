@@ -406,6 +406,7 @@ EDITS = [
     ("rnn_backward", "return dx, (dhnext,)", "cache[2][0] = 0\n    return dx, (dhnext,)", "pure", None),
     ("softmax_cross_entropy", "logits.max(axis=0)", "logits.max()", "stable", None),
     ("softmax_cross_entropy", "logits - logits.max(axis=0)", "logits", "stable", None),
+    ("softmax_cross_entropy", "- logits.max(axis=0)", "+ float(10 ** int(abs(logits).max() / 30))", "stable", None),
     ("softmax_cross_entropy", "return loss, dlogits", "return loss, dlogits * N", "dlogits", "1/N is missing"),
     ("softmax_cross_entropy", "return loss, dlogits", "return loss * N, dlogits", "loss", "a sum over tokens"),
     ("softmax_cross_entropy", "N = len(targets)", "N = len(targets)\n    logits += 1", "pure", None),

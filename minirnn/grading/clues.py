@@ -12,7 +12,7 @@ import numpy as np
 
 import minirnn.grading.answer as model_answer
 from minirnn.checks import Array
-from minirnn.grading.diagnosis import draw_sizes
+from minirnn.grading.problems import draw_sizes
 from minirnn.grading.student import Function, StudentError
 
 GATES = {"rnn": "a", "gru": "rzn", "lstm": "ifog"}  # in the order of their rows
