@@ -97,6 +97,8 @@ def relation(given: Array, expected: Array) -> str:
         return "; it is zero everywhere"
     if np.abs(given + expected).max() <= 1e-8 * size:
         return "; it has the wrong sign"
+    if given.size > 1 and np.ptp(given - expected) <= 1e-8 * size:
+        return f"; every entry is too large by {float((given - expected).mean()):.6g}"
     factor = float((given * expected).sum() / (expected**2).sum())
     alike = given.size > 1 and np.abs(given - factor * expected).max() <= 1e-8 * size
     return f"; it is {factor:.6g} times what it should be" if alike else ""
@@ -462,9 +464,10 @@ def examine_sampling(function: Function) -> Verdicts:
     least = "; the least probable came always" if not fault and (ids == 2).all() else ""
     fault = fault or ("" if (ids == 1).all() else f"at temperature 0 the most probable id must come, always{least}")
     notes.add("argmax", fault)
-    notes.add("softmax", frequencies(SAMPLED, 1.0, 2000) or frequencies(MANY, 1.0, 400))
-    cold, hot = frequencies(SAMPLED, 0.4, 800), frequencies(SAMPLED, 3.0, 800)
-    notes.add("temperature", cold or hot)
+    for logits, count in ((SAMPLED, 2000), (MANY, 400)):
+        notes.add("softmax", frequencies(logits, 1.0, count))
+    for temperature in (0.2, 3.0):
+        notes.add("temperature", frequencies(SAMPLED, temperature, 800))
     for name in ("softmax", "temperature"):
         if " came in " in notes.found[name]:
             notes.found[name] += sampling_clue(seen)
@@ -485,6 +488,18 @@ def softmax(z: Array) -> Array:
     return e / e.sum()
 
 
+OTHER_EXP: dict[str, Callable[[Array], Array]] = {  # of logits over temperature
+    "a sigmoid": lambda u: 1 / (1 + np.exp(-u)),
+    "a sigmoid, once the largest logit is subtracted": lambda u: 1 / (1 + np.exp(u.max() - u)),
+    "1 + tanh": lambda u: 1 + np.tanh(u),
+    "1 + tanh, once the largest logit is subtracted": lambda u: 1 + np.tanh(u - u.max()),
+    "a relu, max(logit, 0)": lambda u: np.maximum(u, 0),
+    "the absolute values": np.abs,
+    "the squares": np.square,
+    "the logits less the smallest": lambda u: u - u.min(),
+    "a softplus, log(1 + exp)": lambda u: np.log1p(np.exp(u)),
+    "powers of 2": np.exp2,
+}
 OTHER_SAMPLERS: dict[str, Callable[[Array, float], Array]] = {
     "the temperature is ignored": lambda z, T: softmax(z),
     "the logits are multiplied by the temperature, or p taken to its power": lambda z, T: softmax(z * T),
@@ -515,6 +530,14 @@ OTHER_SAMPLERS: dict[str, Callable[[Array, float], Array]] = {
 }
 
 
+def normalized(f: Callable[[Array], Array]) -> Callable[[Array, float], Array]:
+    """The probabilities of whoever takes f where exp should be."""
+    return lambda z, T: f(z / T) / f(z / T).sum()
+
+
+OTHER_SAMPLERS |= {f"p is made of {words}, not of exp": normalized(f) for words, f in OTHER_EXP.items()}
+
+
 def sampling_clue(seen: list[tuple[Array, float, Array, int]]) -> str:
     """What frequencies at all temperatures look like, if they look like one thing; else which ids never came."""
     distances = {}
@@ -524,7 +547,7 @@ def sampling_clue(seen: list[tuple[Array, float, Array, int]]) -> str:
         chi2 = [count * ((shares - q) ** 2 / q).sum() / len(q) for (_, _, shares, count), q in pairs]
         distances[words] = max(chi2)
     best, second = sorted(distances, key=lambda words: distances[words])[:2]
-    if distances[best] < 6 and distances[second] > distances[best] + 6:
+    if distances[best] < 3 and distances[second] > distances[best] + 6:
         return f"; {best}"
     for logits, temperature, shares, count in seen:
         missing = np.flatnonzero((shares == 0) & (softmax(logits / temperature) * count > 12)).tolist()
@@ -537,23 +560,31 @@ def sampling_clue(seen: list[tuple[Array, float, Array, int]]) -> str:
     for logits, temperature, shares, count in seen:
         beta = np.interp(shares @ logits, [softmax(b * logits) @ logits for b in betas], betas)
         q = softmax(beta * logits)
-        if count * ((shares - q) ** 2 / q).sum() / len(q) > 6:
-            return mixed(seen)
+        if count * ((shares - q) ** 2 / q).sum() / len(q) > 3:
+            return mixed(seen) or listed(seen)
         told += [f"{1 / beta:.2g} where it is {temperature:g}"] if logits is SAMPLED else []
     return f"; it draws as if the temperature were {', '.join(told)}"
 
 
+def listed(seen: list[tuple[Array, float, Array, int]]) -> str:
+    """What came, and what should have come, at the logits that are few."""
+    logits, temperature, shares, _ = next(one for one in seen if one[0] is SAMPLED)
+    given, expected = (", ".join(f"{100 * v:.3g}" for v in p) for p in (shares, softmax(logits / temperature)))
+    return f"; of the logits {', '.join(f'{z:g}' for z in logits)} came {given} %, not {expected} %"
+
+
 def mixed(seen: list[tuple[Array, float, Array, int]]) -> str:
     """Whether a part of the draws pays no heed to the probabilities."""
-    others = (
-        ("any id, all equally often", lambda z: np.full(len(z), 1 / len(z))),
-        ("the most probable id", lambda z: np.eye(len(z))[z.argmax()]),
-    )
-    for words, other in others:
+    fixed = {f"id {k}": k for k in range(len(SAMPLED))} | {"the last id": -1}
+    for words in ("any id, all equally often", "the most probable id", *fixed):
         shares = np.concatenate([shares for _, _, shares, _ in seen])
         p = np.concatenate([softmax(logits / temperature) for logits, temperature, _, _ in seen])
         counts = np.concatenate([np.full(len(logits), count) for logits, _, _, count in seen])
-        off = np.concatenate([other(logits) for logits, _, _, _ in seen]) - p
+        ids = [fixed.get(words, logits.argmax()) for logits, _, _, _ in seen]
+        other = [np.eye(len(logits))[i] for i, (logits, _, _, _) in zip(ids, seen, strict=True)]
+        if words.startswith("any"):
+            other = [np.full(len(logits), 1 / len(logits)) for logits, _, _, _ in seen]
+        off = np.concatenate(other) - p
         part = float((shares - p) @ off / (off @ off))
         q = np.maximum(p + part * off, 1e-9)
         if part > 0.03 and (counts * (shares - q) ** 2 / q).mean() < 3:

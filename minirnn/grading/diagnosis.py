@@ -291,7 +291,7 @@ TARGETS = {
     "ops.embedding_backward": Target(
         "embedding_backward", draw_embedding, theirs=lambda f, dx, *args: f(dx, ops.embedding_forward(*args)[1])
     ),
-    "optim.clip_value": Target("clip_value", lambda rng, n: (draw_grads(rng), 1.5)),
+    "optim.clip_value": Target("clip_value", lambda rng, n: (draw_grads(rng, 3), 1.5)),
     "optim.clip_norm": Target("clip_norm", lambda rng, n: (draw_grads(rng), 20.0 if n < 2 else 1.5)),
     "adagrad_step": Target("adagrad_step", draw_adagrad),
     "model.LanguageModel.loss_and_grads": Target("tied_model", draw_model, ask_tied_model, ask_model),

@@ -92,7 +92,7 @@ def explanation(name: str, function: Function, sentences: list[str]) -> str:
     if known and known.explanations:
         return f"It looks like this mistake: {known}"
     unexplained = [s for s in sentences if re.search(r"expected \S+$", s)]  # numbers, and no more than that
-    told = [s for s in sentences if re.search(r"clipped\?$|depend on dout$|twice$", s)]  # what explains the numbers too
+    told = [s for s in sentences if re.search(r"clipped\?$|twice$", s)]  # what explains the numbers too
     if not known or not unexplained or told:
         return ""
     if hint := clue(name, function):

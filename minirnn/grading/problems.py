@@ -66,10 +66,10 @@ def draw_padded(rng: np.random.Generator, number: int) -> tuple[Array, Array, Ar
     return logits, targets, weights
 
 
-def draw_grads(rng: np.random.Generator) -> Params:
+def draw_grads(rng: np.random.Generator, size: float = 1) -> Params:
     """Gradients of three parameters, tiny in one entry."""
     shapes = {"Whh": (4, 4), "Wxh": (4, 3), "bh": (4, 1)}
-    grads = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    grads = {name: size * rng.standard_normal(shape) for name, shape in shapes.items()}
     grads["bh"][1] = 1e-4
     return grads
 
