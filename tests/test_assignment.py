@@ -332,6 +332,8 @@ def test_a_class_is_graded_side_by_side(tmp_path, capsys):
     assert "this is not Python" in rows[2]["remark"] and "cannot be read" in rows[3]["remark"]
     text = page.read_text()
     assert "&lt;b&gt;ob.py" in text and "<b>ob.py" not in text and text.count("not written yet") == 0
+    assert "<td>2</td>" in text and "the file<small>cannot be used: the table says why" in text  # carl, dora
+    assert "defines no function rnn_backward</small>" in text and "rnn_step_forward<small>" in text  # as all say it
     assert capsys.readouterr().out.count(" of  67  ") == 4
     assert main(["grade", *files, "--gradescope", "r.json"]) == 2
     assert "--gradescope is for one file" in capsys.readouterr().err
