@@ -6,11 +6,12 @@ import importlib.util
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from test_grade import SOURCE, edited, write
 
 from minirnn.commands.cli import main
 from minirnn.grading import answer as model_answer
-from minirnn.grading import check, score
+from minirnn.grading import check, diagnosis, score
 from minirnn.grading.assignment import EXERCISES
 from minirnn.grading.catalogue import MISTAKES
 from minirnn.grading.clues import clue
@@ -144,6 +145,37 @@ def test_a_mistake_in_a_step_is_charged_once(tmp_path):
     with Student(write(tmp_path, source.replace(right, wrong, 1))) as student:
         results = examine(EXERCISES["rnn_forward"], student)
     assert lost(results) == {"state"} and "judged with a right one in its place" in told(results)
+
+
+def test_a_variant_lets_those_pass_who_solved_it_and_no_others(tmp_path):
+    wrapper = (ROOT / "examples" / "assignment" / "TEACHER.md").read_text().split("LETTERS = ")[1].split("```")[0]
+    wrapper = f"\nimport numpy as np\nLETTERS = {wrapper}".replace('"rnn_forward", "rnn_backward")', ")")
+    new = """
+import numpy as np
+def rnn_step_forward(params, x, h):
+    after = np.tanh(x @ params["U"].T + h @ params["W"].T + params["b"].T)
+    return after, (params, x, h, after)
+def rnn_step_backward(dh, cache):
+    params, x, h, after = cache
+    da = dh * (1 - after**2)
+    grads = {"U": da.T @ x, "W": da.T @ h, "b": da.sum(axis=0)[:, None]}
+    return da @ params["U"], da @ params["W"], grads
+"""
+    for source, passes in ((new, True), (SOURCE, False)):
+        namespace = load(tmp_path / "student.py", source + wrapper)
+        for name in ("rnn_step_forward", "rnn_step_backward"):
+            assert (not lost(examine(EXERCISES[name], Here({name: namespace[name]})))) == passes
+
+
+def test_lines_of_the_model_answer_may_be_changed(tmp_path, monkeypatch):
+    head = 'def clip_value(grads, limit):\n    """Clip."""\n'
+    body = "    for g in grads.values():\n        g[...] = g.clip(0, limit)\n"
+    monkeypatch.setattr(model_answer, "clip_value", load(tmp_path / "answer.py", head + body)["clip_value"])
+    monkeypatch.setattr(diagnosis, "source_of", lambda name: (head, body))
+    diagnosis.planted.cache_clear(), diagnosis.known.cache_clear()
+    results = judged(tmp_path, "clip_value", "-limit, limit", "-limit, limit")
+    diagnosis.planted.cache_clear(), diagnosis.known.cache_clear()
+    assert lost(results) == {"clipped"}
 
 
 def test_clues_are_given_where_the_catalogue_knows_nothing(tmp_path):
