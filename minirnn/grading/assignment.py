@@ -185,6 +185,8 @@ def cache_fault(cell: str, given: Any, expected: tuple) -> str:
         return f"the cache must be the tuple ({', '.join(names)}), got {kind_of(given)}"
     for name, ours, theirs in zip(names[1:], expected[1:], given[1:], strict=True):
         fault = fault or differs(name, theirs, ours)
+    if not fault and len(dh) > 5:  # that of a short sequence has shown its params
+        return ""
     try:
         right, got = backward(dh, expected, dstate), backward(dh, given, dstate)
         fits = all(np.allclose(a, b, rtol=0, atol=1e-9) for a, b in zip(leaves(right), leaves(got), strict=True))
