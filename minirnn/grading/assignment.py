@@ -342,7 +342,7 @@ def compared(answer: Any, problem: tuple) -> Iterator[tuple[str, Any, Any]]:
 def examine_clip_value(function: Function) -> Verdicts:
     """How element-wise clipping is graded."""
     notes = Notes()
-    before = {"Wxy": np.array([[-70.0, 0.5], [5.0, 90.0]]), "c": np.array([[1.0], [-5.5]])}
+    before = {"Wxy": np.array([[-70.0, 0.537], [5.0, 90.0]]), "c": np.array([[1.234], [-5.5]])}
     calls = [(copy.deepcopy(before), limit) for limit in (5.0, 0.7)]
     function.many(calls)
     for grads, limit in calls:

@@ -96,7 +96,9 @@ def backward_clues(cell: str, backward: Function) -> Iterator[str]:
     for T, before in sizes:
         if parts := wrong_gradients(cell, backward, T=T, B=1):
             where = "."
-            if T > 3:
+            if parts == ("dx",):
+                where = ", and nothing else, so da is right: look at how dx[t] is stored."
+            elif T > 3:
                 where = ": does the loop end early, or is something cut off in it?"
             elif "dx" not in parts:
                 where = ". As dx is right, so is what goes from step to step: look at how they are summed or returned."
@@ -286,8 +288,8 @@ def other_softmax(function: Function) -> str:
         return f"Every entry of dlogits is too large by {more / N:.4g}."
     on, off = steady((p - given)[hot == 1]), steady((p - given)[hot == 0])
     if on is not None and off is not None:
-        told = f"are {on:.4g} for the target and {off:.4g} for the others, not 1 and 0"
-        return f"The gradient is right for targets that {told}: are they smoothed?"
+        told = f"are {round(on, 9):.4g} for the target and {round(off, 9) + 0.0:.4g} for the others, not 1 and 0"
+        return f"The gradient is right for targets that {told}{': are they smoothed?' if 0 < off < on < 1 else '.'}"
     other = given + hot
     (share, more), fits = fit(other, p, np.ones(p.shape))
     if fits:
@@ -355,6 +357,8 @@ def step_clue(before: Array, step: Array, g: Array, memory: Array, rate: float) 
     for words, over in (("", above), (", and 1e-8 is missing", step * np.sqrt(memory))):
         if made_of := power(over / rate, g, "g"):
             return f"Over the root of the memory stands {made_of}, not g{words}."
+    if (more := steady(above / rate - g)) is not None:
+        return f"Over the root of the memory stands g + {more:.4g}, not g."
     divisor = rate * g / step
     if (same := steady(divisor)) is not None:
         return f"In every entry the gradient is divided by {same:.4g}, not by the root of its own memory."
@@ -383,7 +387,8 @@ def fit(y: Array, *parts: Array) -> tuple[Array, bool]:
 
 def steady(y: Array) -> float | None:
     """The number that stands in every entry of y, if there is one."""
-    return float(np.mean(y)) if near(y, np.full(np.shape(y), np.mean(y))) else None
+    mean = float(np.mean(y))
+    return mean if np.ptp(y) <= 1e-8 * max(abs(mean), 1) else None
 
 
 def power(y: Array, x: Array, name: str) -> str:
