@@ -2,8 +2,8 @@
 
 Each function is graded on its own. A backward pass is handed a cache made by the model answer's forward pass, so that a
 wrong forward does not fail a right backward; for the same reason what belongs into each cache is part of the exercise.
-A gradient is compared with the complex step through that forward pass. A long sequence, where that would take long,
-comes last and is compared with the model answer's gradient.
+A gradient is compared with the complex step through that forward pass. What passes is compared with the model answer's
+gradient too, where weights are square and sequences long.
 """
 
 import copy

@@ -270,8 +270,9 @@ class Student:
         with contextlib.suppress(OSError, queue.Empty, subprocess.TimeoutExpired):
             assert self.process.stdin is not None
             self.process.stdin.close()  # it ends by itself, unless it is busy
-            while self.frames.get(timeout=0.2):
-                pass
+            end = time.monotonic() + 0.2
+            while time.monotonic() < end and self.frames.get(timeout=0.2):
+                pass  # None: it has ended
             ended = self.process.wait(timeout=0.2) is not None
             left = self.relatives(known)
             self.left_behind += len(left)
