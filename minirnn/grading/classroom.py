@@ -19,7 +19,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { border: 1px solid var(--line); padding: 3px 7px; text-align: right; vertical-align: top; }
 th:first-child, .words { text-align: left; }
 .words { overflow-wrap: anywhere; }
-.points tr > :first-child { min-width: 8em; max-width: 24em; position: sticky; left: 0; z-index: 1; background: Canvas; }
+.points tr > :first-child { min-width: 8em; max-width: 24em; position: sticky; left: 0; z-index: 1; background: Canvas }
 .points th { vertical-align: bottom; }
 .points th span { writing-mode: vertical-rl; transform: rotate(180deg); font-weight: normal; }
 .words small { display: block; }
