@@ -6,11 +6,12 @@ import importlib.util
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from test_grade import SOURCE, edited, write
 
 from minirnn.commands.cli import main
 from minirnn.grading import answer as model_answer
-from minirnn.grading import check, score
+from minirnn.grading import check, diagnosis, score
 from minirnn.grading.assignment import EXERCISES
 from minirnn.grading.catalogue import MISTAKES
 from minirnn.grading.clues import clue
@@ -79,9 +80,19 @@ def test_stable_means_right_at_large_logits(tmp_path, shift):
         (
             "return int(rng.choice",
             "return 1 if rng.random() < 0.3 else int(rng.choice",
-            "draws it takes the most probable id",
+            "draws it takes id 1",
         ),
         (") / temperature", ")", "the temperature is ignored"),
+        (
+            "p = np.exp((logits - logits.max()) / temperature)",
+            "p = 1 + np.tanh(logits / temperature)",
+            "made of 1 + tanh,",
+        ),
+        (
+            "p = np.exp((logits - logits.max())",
+            "p = np.exp(np.clip(logits, -1, 1)",
+            "of the logits 1, 3, -1.5, 2.5, 0 came",
+        ),
         (") / temperature", ") * temperature", "multiplied by the temperature"),
         ("p=p / p.sum()", "p=np.sort(p)[::-1] / p.sum()", "those of the sorted logits, the largest first"),
         ("return int(rng.choice(", "return len(p) - 1 - int(rng.choice(", "the ids come in reversed order"),
@@ -125,19 +136,46 @@ def test_a_mistake_in_a_step_is_charged_once(tmp_path):
     source = edited("rnn_step_forward", "Whh @ h", "Whh.T @ h").replace(
         "h = np.tanh(Wxh @ x[t] + Whh @ h + bh)", "h, _ = rnn_step_forward(params, x[t], h)"
     )
-    path = write(tmp_path, source)
-    with Student(path) as student:
-        step, sequence = (examine(EXERCISES[name], student) for name in ("rnn_step_forward", "rnn_forward"))
-    assert lost(step) == {"h", "cache"} and not lost(sequence)
-    namespace = load(path, source)
+    namespace = load(tmp_path / "student.py", source)
     both = {name: namespace[name] for name in ("rnn_forward", "rnn_step_forward")}
-    assert not lost(examine(EXERCISES["rnn_forward"], Here(both)))
+    step, sequence = (examine(EXERCISES[name], Here(both)) for name in ("rnn_step_forward", "rnn_forward"))
+    assert lost(step) == {"h", "cache"} and not lost(sequence)
     assert namespace["rnn_step_forward"] is both["rnn_step_forward"]
     right, wrong = "np.stack(hs[1:]), (h,), (params, x", "np.stack(hs[1:]), (hs[0],), (params, x"
-    worse = source.replace(right, wrong, 1)
-    with Student(write(tmp_path, worse)) as student:
+    with Student(write(tmp_path, source.replace(right, wrong, 1))) as student:
         results = examine(EXERCISES["rnn_forward"], student)
     assert lost(results) == {"state"} and "judged with a right one in its place" in told(results)
+
+
+def test_a_variant_lets_those_pass_who_solved_it_and_no_others(tmp_path):
+    wrapper = (ROOT / "examples" / "assignment" / "TEACHER.md").read_text().split("LETTERS = ")[1].split("```")[0]
+    wrapper = f"\nimport numpy as np\nLETTERS = {wrapper}".replace('"rnn_forward", "rnn_backward")', ")")
+    new = """
+import numpy as np
+def rnn_step_forward(params, x, h):
+    after = np.tanh(x @ params["U"].T + h @ params["W"].T + params["b"].T)
+    return after, (params, x, h, after)
+def rnn_step_backward(dh, cache):
+    params, x, h, after = cache
+    da = dh * (1 - after**2)
+    grads = {"U": da.T @ x, "W": da.T @ h, "b": da.sum(axis=0)[:, None]}
+    return da @ params["U"], da @ params["W"], grads
+"""
+    for source, passes in ((new, True), (SOURCE, False)):
+        namespace = load(tmp_path / "student.py", source + wrapper)
+        for name in ("rnn_step_forward", "rnn_step_backward"):
+            assert (not lost(examine(EXERCISES[name], Here({name: namespace[name]})))) == passes
+
+
+def test_lines_of_the_model_answer_may_be_changed(tmp_path, monkeypatch):
+    head = 'def clip_value(grads, limit):\n    """Clip."""\n'
+    body = "    for g in grads.values():\n        g[...] = g.clip(0, limit)\n"
+    monkeypatch.setattr(model_answer, "clip_value", load(tmp_path / "answer.py", head + body)["clip_value"])
+    monkeypatch.setattr(diagnosis, "source_of", lambda name: (head, body))
+    diagnosis.planted.cache_clear(), diagnosis.known.cache_clear()
+    results = judged(tmp_path, "clip_value", "-limit, limit", "-limit, limit")
+    diagnosis.planted.cache_clear(), diagnosis.known.cache_clear()
+    assert lost(results) == {"clipped"}
 
 
 def test_clues_are_given_where_the_catalogue_knows_nothing(tmp_path):
@@ -158,10 +196,26 @@ def test_clues_are_given_where_the_catalogue_knows_nothing(tmp_path):
         ("adagrad_step", "memory[name] += g**2", "np.maximum(memory[name], g**2, out=memory[name])", "the larger of"),
         ("softmax_cross_entropy", "shifted = logits - logits.max(axis=0)", "shifted = logits / 1.7",
          "as if the logits were divided by 1.7"),
-        ("clip_value", "for g in grads.values():", "for g in (g[:1] for g in grads.values()):", "only the first row"),
+        ("rnn_backward", "(1 - hs[t + 1] ** 2)", "(1 - hs[t + 1] ** 4)", "Where dh is 1 and h is"),
+        ("gru_backward", "* z * (1 - z)", "* z * (1 - z) + 0.01", "look at da_z. Something is added there."),
+        ("rnn_step_backward", "Whh.T @ da", "Whh.T @ da + 0.1", "but dh is wrong"),
+        ("rnn_forward", "+ bh)", "+ bh + 0.1)", "are all zero, h is not: something is added there"),
+        ("rnn_forward", "np.tanh(", "1.1 * np.tanh(", ", h is 0.989, not 0.8991"),
+        ("softmax_cross_entropy", "p * weights", "p**1.5 * weights", "right for probabilities that are p**1.5, not p"),
+        ("softmax_cross_entropy", "p * weights", "(p + 0.06) * weights", "of dlogits is too large by 0.01."),
+        ("softmax_cross_entropy", "return loss, dlogits", "return loss, dlogits**3", "What is returned is dlogits**3"),
+        ("softmax_cross_entropy", "return loss", "return loss + 0.1", "too large by 0.1, whatever the target is"),
+        ("softmax_cross_entropy", "return loss", "return loss**2", "is loss**2, where loss is right"),
+        ("adagrad_step", "g**2", "np.abs(g) ** 3", "What is added to the memory is |g|**3, not g**2"),
+        ("adagrad_step", "g**2", "g**2 + 0.1", "What is added to the memory is g**2 + 0.1"),
+        ("adagrad_step", "learning_rate * g", "learning_rate * 2 * np.abs(g)", "stands 2 |g|, not g."),
+        ("adagrad_step", "learning_rate * g", "np.clip(learning_rate * g, -0.05, 0.05)", "right up to 0.05"),
+        ("adagrad_step", "memory[name] + 1e-8", "memory[name].mean()", "In every entry the gradient is divided by 1.1"),
+        ("adagrad_step", "np.sqrt(memory[name] + 1e-8)", "np.log(memory[name] + 1.1)", "step is 0.0006719, not 0.0988"),
     ]:  # fmt: skip
-        text = told(judged(tmp_path, function, right, wrong))
-        assert words in text and "unknown" not in text and "looks like" not in text, (function, wrong, text)
+        asked = load(tmp_path / "student.py", edited(function, right, wrong))[function]
+        text = clue(function, Function(lambda calls, asked=asked: [asked(*args) for args in calls]))
+        assert words in text, (function, wrong, text)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +244,7 @@ def test_clues_are_given_where_the_catalogue_knows_nothing(tmp_path):
             "sample_token",
             ") / temperature",
             ") / max(temperature, 1)",
-            "0.98 where it is 0.4, 2.7 where it is 3",
+            "where it is 0.2, 2.7 where it is 3",
             "ignored",
         ),
     ],
@@ -256,8 +310,8 @@ def test_what_a_function_breaks_costs_no_other(tmp_path):
 def test_tools_patched_while_the_file_is_loaded_cost_nothing(tmp_path):
     patch = "np.array = np.asarray = np.savez = None\nimport json, os\njson.dumps = json.loads = os.read = None\n"
     source = SOURCE.replace("import numpy as np\n", f"import numpy as np\n{patch}", 1)
-    results, _ = grade(write(tmp_path, source), part=1)
-    assert not lost(results)
+    with Student(write(tmp_path, source)) as student:
+        assert not any(lost(examine(EXERCISES[name], student)) for name in ("rnn_step_forward", "rnn_step_backward"))
 
 
 def test_processes_left_behind_are_ended_and_mentioned(tmp_path):
@@ -310,6 +364,8 @@ def test_a_class_is_graded_side_by_side(tmp_path, capsys):
     assert "this is not Python" in rows[2]["remark"] and "cannot be read" in rows[3]["remark"]
     text = page.read_text()
     assert "&lt;b&gt;ob.py" in text and "<b>ob.py" not in text and text.count("not written yet") == 0
+    assert "<td>2</td>" in text and "the file<small>cannot be used: the table says why" in text  # carl, dora
+    assert "defines no function rnn_backward</small>" in text and "rnn_step_forward<small>" in text  # as all say it
     assert capsys.readouterr().out.count(" of  67  ") == 4
     assert main(["grade", *files, "--gradescope", "r.json"]) == 2
     assert "--gradescope is for one file" in capsys.readouterr().err

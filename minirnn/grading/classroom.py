@@ -12,13 +12,21 @@ from pathlib import Path
 from minirnn.grading.assignment import exercises
 from minirnn.grading.grade import UNUSABLE, Result, grade, nothing
 
-STYLE = """body { font: 15px/1.4 sans-serif; margin: 2em; }
-table { border-collapse: collapse; }
-th, td { border: 1px solid #ccc; padding: 2px 6px; text-align: right; }
-th:first-child, td:first-child, td.words { text-align: left; }
-td.full { background: #dfd; }
-td.none { background: #fdd; }
-.bar { background: #47a; height: 1em; display: inline-block; }"""
+STYLE = """:root { color-scheme: light dark; --line: #8885; --full: #1a94; --none: #d336; --bar: #47a; }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5em auto; padding: 0 1em; max-width: 1100px; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { border: 1px solid var(--line); padding: 3px 7px; text-align: right; vertical-align: top; }
+th:first-child, .words { text-align: left; }
+.words { overflow-wrap: anywhere; }
+.points tr > :first-child { min-width: 8em; max-width: 24em; position: sticky; left: 0; z-index: 1; background: Canvas }
+.points th { vertical-align: bottom; }
+.points th span { writing-mode: vertical-rl; transform: rotate(180deg); font-weight: normal; }
+.words small { display: block; }
+.full { background: var(--full); }
+.none { background: var(--none); }
+.bars { display: grid; grid-template-columns: max-content 1fr; gap: 2px 8px; max-width: 30em; }
+.bars b { background: var(--bar); height: 1em; display: inline-block; vertical-align: middle; }"""
 
 
 @dataclass(frozen=True)
@@ -52,13 +60,16 @@ def mistakes(marks: list[Marks]) -> list[tuple[int, str, str]]:
     """How many files make each mistake, its function, and words for it; the most frequent first."""
     found: Counter[tuple[str, str]] = Counter()
     for one in marks:
-        own = set()
-        for result in one.results:
-            if result.sentence and result.sentence != UNUSABLE:
-                told = result.sentence if "not written yet" in result.sentence else ""
-                words = result.diagnosis or ("not written yet" if told else f"{result.aspect} is wrong")
-                own.add((result.function, words.removeprefix("It looks like this mistake: ")))
-        found.update(own)
+        wrong = [result for result in one.results if result.sentence]
+        if wrong and wrong[-1].sentence == UNUSABLE:
+            found["the file", "cannot be used: the table says why"] += 1
+            continue
+        for function in dict.fromkeys(result.function for result in wrong):
+            own = [result for result in wrong if result.function == function]
+            told = own[0].sentence.removeprefix(f"{Path(one.path).name} ").split(f", {function}: ")[-1]
+            listed = "" if own[0].sentence == own[-1].sentence else f"{', '.join(r.aspect for r in own)}: "
+            words = own[0].diagnosis.removeprefix("It looks like this mistake: ") or f"{listed}{told}"
+            found[function, words] += 1
     return [(count, function, words) for (function, words), count in found.most_common()]
 
 
@@ -73,36 +84,41 @@ def write_csv(path: Path, marks: list[Marks], functions: list[str]) -> None:
 
 
 def write_html(path: Path, marks: list[Marks], functions: list[str]) -> None:
-    """The same as a page, with a bar chart of the totals and the most frequent mistakes."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("file", *functions, "total"))
-    rows, totals = [], Counter[int]()
-    for one in marks:
-        cells = []
-        for function in functions:
-            got, whole = one.points(function)
-            kind = "full" if got == whole else "none" if not got else ""
-            cells.append(f'<td class="{kind}">{got}</td>')
-        total, whole = one.points()
-        totals[10 * total // max(whole, 1)] += 1
-        remark = f"<br><small>{html.escape(one.remark)}</small>" if one.remark else ""
-        rows.append(f"<tr><td>{html.escape(one.path)}{remark}</td>{''.join(cells)}<td><b>{total}</b></td></tr>")
-    most = max(totals.values(), default=1)
+    """The same as a page: the most frequent mistakes, a bar chart of the totals, and the table."""
+    whole = marks[0].points()[1]
+    totals = Counter(10 * one.points()[0] // whole for one in marks)  # in tenths
+    names = ["all", *(f"{10 * tenth} to {10 * tenth + 9} %" for tenth in range(9, -1, -1))]
     bars = "".join(
-        f'<tr><td>{10 * tenth} % and more</td><td class="words">'
-        f'<span class="bar" style="width: {300 * totals[tenth] // most}px"></span> {totals[tenth]}</td></tr>'
-        for tenth in range(10, -1, -1)
+        f'<span>{name}</span><span><b style="width: {80 * totals[tenth] / max(totals.values()):.3g}%"></b> '
+        f"{totals[tenth]}</span>"
+        for name, tenth in zip(names, range(10, -1, -1), strict=True)
     )
-    listed = "".join(
-        f'<tr><td>{count}</td><td>{html.escape(function)}</td><td class="words">{html.escape(words)}</td></tr>'
+    wrong = "".join(
+        f'<tr><td>{count}</td><td class="words">{html.escape(function)}<small>{html.escape(words)}</small></td></tr>'
         for count, function, words in mistakes(marks)
     )
+    head = "".join(f"<th><span>{name}</span><br>{marks[0].points(name)[1]}</th>" for name in functions)
+    rows = []
+    for one in marks:
+        cells = "".join(f'<td class="{shade(*one.points(name))}">{one.points(name)[0]}</td>' for name in functions)
+        file = f"{html.escape(one.path)}<small>{html.escape(one.remark)}</small>"
+        rows.append(f'<tr><td class="words">{file}</td><td><b>{one.points()[0]}</b></td>{cells}</tr>')
     path.write_text(
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>Marks</title><style>{STYLE}</style>"
-        f"<h1>{len(marks)} files</h1><h2>What went wrong, the most frequent first</h2>"
-        f"<table><tr><th>files</th><th>function</th><th>what</th></tr>{listed}</table>"
-        f"<h2>Totals</h2><table>{bars}</table><h2>Points</h2><table><tr>{head}</tr>{''.join(rows)}</table></html>\n",
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        f'<meta name=viewport content="width=device-width"><title>Marks</title><style>{STYLE}</style>'
+        f"<h1>Marks of {len(marks)} file{'s' * (len(marks) != 1)}</h1>"
+        "<h2>Points, of as many as stand below each function</h2><div class=scroll>"
+        f"<table class=points><tr><th>file</th><th><span>total</span><br>{whole}</th>{head}</tr>{''.join(rows)}</table>"
+        f"</div><h2>How many files got how much of {whole} points</h2><div class=bars>{bars}</div>"
+        "<h2>What went wrong, the most frequent first</h2>"
+        f"<table><tr><th>files</th><th class=words>function, and what is wrong with it</th></tr>{wrong}</table>\n",
         encoding="utf-8",
     )
+
+
+def shade(got: int, whole: int) -> str:
+    """The class of a cell."""
+    return "full" if got == whole else "none" if not got else ""
 
 
 def run_all(paths: list[str], timeout: float, part: int | None, table: str | None, page: str | None) -> int:

@@ -5,14 +5,14 @@ that is zero, gates in another order. What it gets right there and wrong elsewhe
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 import minirnn.grading.answer as model_answer
 from minirnn.checks import Array
-from minirnn.grading.diagnosis import draw_sizes
+from minirnn.grading.problems import draw_sizes
 from minirnn.grading.student import Function, StudentError
 
 GATES = {"rnn": "a", "gru": "rzn", "lstm": "ifog"}  # in the order of their rows
@@ -27,8 +27,6 @@ def clue(name: str, function: Function) -> str:
             return other_softmax(function) or softmax_clue(function)
         if name == "adagrad_step":
             return adagrad_clue(function)
-        if name == "clip_value":
-            return clip_clue(function)
         if way == "step_forward":
             return next(forward_clues("rnn", steps_forward(function)), "")
         if way == "step_backward":
@@ -79,8 +77,11 @@ def near(given: Any, expected: Array) -> bool:
 
 def backward_clues(cell: str, backward: Function) -> Iterator[str]:
     """What goes wrong first as a problem grows: one step, more sequences, a gradient from beyond, more steps."""
+    if parts := wrong_gradients(cell, backward, T=1, B=1, size=0):
+        zero = "Where dh and dstate are zero, every gradient must be"
+        yield f"{zero}, but {already(parts)}. Something is added there."
     if parts := wrong_gradients(cell, backward, T=1, B=1):
-        yield f"With one step of one sequence, and dstate zero, {already(parts)}."
+        yield f"With one step of one sequence, and dstate zero, {already(parts)}.{slope_told(cell, backward)}"
         return
     for column in (1, 2):
         if parts := wrong_gradients(cell, backward, T=1, B=1, first=column):
@@ -95,7 +96,9 @@ def backward_clues(cell: str, backward: Function) -> Iterator[str]:
     for T, before in sizes:
         if parts := wrong_gradients(cell, backward, T=T, B=1):
             where = "."
-            if T > 3:
+            if parts == ("dx",):
+                where = ", and nothing else, so da is right: look at how dx[t] is stored."
+            elif T > 3:
                 where = ": does the loop end early, or is something cut off in it?"
             elif "dx" not in parts:
                 where = ". As dx is right, so is what goes from step to step: look at how they are summed or returned."
@@ -106,11 +109,26 @@ def backward_clues(cell: str, backward: Function) -> Iterator[str]:
             yield f"With {before} all is right, with {T} steps {listed(parts)}{where}"
 
 
+def slope_told(cell: str, backward: Function) -> str:
+    """What a wrong backward pass of the tanh cell makes of dh, at some h."""
+    params, x, state = draw_sizes(cell, np.random.default_rng(1), (1, 3, 4, 1))
+    h, (last, *_), cache = getattr(model_answer, f"{cell}_forward")(params, x, state)
+    if cell != "rnn":
+        return ""
+    given, right = (
+        np.asarray(f(np.ones_like(h), cache, (0 * last,))[2]["bh"]) for f in (backward, model_answer.rnn_backward)
+    )
+    if given.shape != right.shape or near(given, right):
+        return ""
+    i = np.unravel_index(np.abs(given - right).argmax(), right.shape)
+    return f" Where dh is 1 and h is {last[i]:.4g}, dbh, which is da there, is {given[i]:.4g}, not {right[i]:.4g}."
+
+
 def wrong_gradients(cell: str, backward: Function, T: int, B: int, **which: int) -> Wrong:
     """Which gradients are wrong at T steps of B sequences, that of a bias gate by gate.
 
-    ``which``: dstate, the array of dstate that is not zero; only, the step that alone has an upstream gradient; first,
-    the first of the three sequences that are drawn which is taken.
+    ``which``: size, a factor of all upstream gradients; dstate, the array of dstate that is not zero; only, the step
+    that alone has an upstream gradient; first, the first of the three sequences that are drawn which is taken.
     """
     rng, dstate, only = np.random.default_rng(T), which.get("dstate", -1), which.get("only")
     params, x, state = draw_sizes(cell, rng, (T, 3, 4, 3))
@@ -118,6 +136,7 @@ def wrong_gradients(cell: str, backward: Function, T: int, B: int, **which: int)
     run = getattr(model_answer, f"{cell}_forward")
     h, final, cache = run(params, x[:, :, some], tuple(s[:, some] for s in state))
     dh, dlast = rng.standard_normal(h.shape), tuple(rng.standard_normal(s.shape) for s in final)
+    dh *= which.get("size", 1)
     dh *= np.isin(np.arange(T), range(T) if only is None else [only % T])[:, None, None]
     dlast = tuple(s * (i == dstate) for i, s in enumerate(dlast))
     dx, dfirst, grads = getattr(model_answer, f"{cell}_backward")(dh, cache, dlast)
@@ -197,9 +216,14 @@ def forward_clues(cell: str, forward: Function) -> Iterator[str]:
         yield f"The first step is right when {' or '.join(cures)} is zero: look at where that comes in. {inner}".strip()
     if inner:
         yield inner
-    bare = {name: p * (name == "Wxh") for name, p in params.items()}
-    if not right(bare, x, tuple(0 * s for s in state))[0]:
-        yield "h is wrong from the first step on, even where all but Wxh and x is zero."
+    bare, nothing = {name: p * (name == "Wxh") for name, p in params.items()}, tuple(0 * s for s in state)
+    if not right(bare, 0 * x, nothing)[0]:
+        yield "Where parameters, x and state are all zero, h is not: something is added there."
+    if not right(bare, x, nothing)[0]:
+        given, expected = np.asarray(forward(bare, x, nothing)[0])[0], run(bare, x, nothing)[0][0]
+        i = np.unravel_index(np.abs(given - expected).argmax(), expected.shape)
+        told = f" Where Wxh @ x is {(params['Wxh'] @ x[0])[i]:.4g}, h is {given[i]:.4g}, not {expected[i]:.4g}."
+        yield f"h is wrong from the first step on, even where all but Wxh and x is zero.{told if cell == 'rnn' else ''}"
     yield "h is wrong from the first step on, but right where all but Wxh and x is zero."
 
 
@@ -226,7 +250,7 @@ def wrong_inside(cell: str, cache: tuple, expected: tuple) -> str:
 
 def softmax_clue(function: Function) -> str:
     """Whether single tokens are right, and for which targets."""
-    logits = np.random.default_rng(0).normal(0, 2, (4, 3))
+    logits, both = np.random.default_rng(0).normal(0, 2, (4, 3)), (model_answer.softmax_cross_entropy, function)
 
     def wrong(logits: Array, targets: Array) -> Wrong:
         pairs = zip(function(logits, targets), model_answer.softmax_cross_entropy(logits, targets), strict=True)
@@ -238,6 +262,11 @@ def softmax_clue(function: Function) -> str:
         p = np.exp(logits[0, 0]) / np.exp(logits[:, 0]).sum()
         loss = float(np.asarray(function(logits[:, :1], np.array([0]))[0]))
         told = f": where the target has the probability {p:.6g}, the loss is {loss:.6g}, not {-np.log(p):.6g}"
+        right, given = (np.array([float(f(logits[:, :1], np.array([i]))[0]) for i in range(4)]) for f in both)
+        if (more := steady(given - right)) is not None and "loss" in single[0]:
+            return f"The loss is too large by {more:.4g}, whatever the target is."
+        if "loss" in single[0] and (words := power(given, right, "loss")):
+            return f"What is returned as the loss is {words}, where loss is right."
         return f"With one token already {listed(single[0])}{told if 'loss' in single[0] else ''}."
     if bad:
         classes = ", ".join(map(str, bad))
@@ -253,48 +282,31 @@ def other_softmax(function: Function) -> str:
     N, hot = len(targets), np.eye(5)[:, targets]
     given = N * np.asarray(function(logits, targets)[1])
     p = np.exp(logits) / np.exp(logits).sum(axis=0)
-    on, off = (p - given)[hot == 1], (p - given)[hot == 0]
-    if np.ptp(on) < 1e-8 and np.ptp(off) < 1e-8:
-        told = "are {:.4g} for the target and {:.4g} for the others, not 1 and 0".format(
-            *(float(v[0]) for v in (on, off))
-        )
-        return "" if near(given, p - hot) else f"The gradient is right for targets that {told}: are they smoothed?"
-    design = np.stack([p.ravel(), np.ones(p.size)], axis=1)
+    if near(given, p - hot):
+        return ""
+    if (more := steady(given - p + hot)) is not None:
+        return f"Every entry of dlogits is too large by {more / N:.4g}."
+    on, off = steady((p - given)[hot == 1]), steady((p - given)[hot == 0])
+    if on is not None and off is not None:
+        told = f"are {round(on, 9):.4g} for the target and {round(off, 9) + 0.0:.4g} for the others, not 1 and 0"
+        return f"The gradient is right for targets that {told}{': are they smoothed?' if 0 < off < on < 1 else '.'}"
     other = given + hot
-    share, more = np.linalg.lstsq(design, other.ravel(), rcond=None)[0]
-    if near(other.ravel(), design @ [share, more]):
+    (share, more), fits = fit(other, p, np.ones(p.shape))
+    if fits:
         return f"The gradient is right for probabilities that are {share:.4g} p + {more:.4g}, not p."
+    if words := power(given / N, (p - hot) / N, "dlogits"):
+        return f"What is returned is {words}, where dlogits is right."
     if (other <= 0).any():
         return ""
     steps, logs = logits - logits[0], np.log(other) - np.log(other[0])
     slope = float((steps * logs).sum() / (steps**2).sum())
-    fits = near(logs, slope * steps) and abs(slope - 1) > 1e-8 and near(other.sum(axis=0), np.ones(N))
-    return f"The gradient is right as if the logits were divided by {1 / slope:.4g}." if fits else ""
+    if near(logs, slope * steps) and abs(slope - 1) > 1e-8 and near(other.sum(axis=0), np.ones(N)):
+        return f"The gradient is right as if the logits were divided by {1 / slope:.4g}."
+    words = power(other, p, "p")
+    return f"The gradient is right for probabilities that are {words}, not p." if words else ""
 
 
-# --- clipping and Adagrad -----------------------------------------------------------------------------
-
-# Beside those of the catalogue, which are looked for first.
-OTHER_CLIPS: dict[str, Callable[[Array, float], Array]] = {
-    "only the first row of each array": lambda g, limit: np.vstack([np.clip(g[:1], -limit, limit), g[1:]]),
-    "only the last row of each array": lambda g, limit: np.vstack([g[:-1], np.clip(g[-1:], -limit, limit)]),
-    "only the first column of each array": lambda g, limit: np.hstack([np.clip(g[:, :1], -limit, limit), g[:, 1:]]),
-    "the absolute values": lambda g, limit: np.minimum(np.abs(g), limit),
-    "at twice the limit": lambda g, limit: np.clip(g, -2 * limit, 2 * limit),
-    "to -limit, whatever the sign,": lambda g, limit: np.where(np.abs(g) > limit, -limit, g),
-    "by the norm of each array": lambda g, limit: g * min(1, limit / np.linalg.norm(g)),
-}
-
-
-def clip_clue(function: Function) -> str:
-    """What was clipped in place of every entry."""
-    grads = {name: np.random.default_rng(0).normal(0, 3, (4, 3)) for name in ("Wxh", "Whh")}
-    given = {name: g.copy() for name, g in grads.items()}
-    function(given, 1.5)
-    for words, other in OTHER_CLIPS.items():
-        if all(near(given[name], other(g, 1.5)) for name, g in grads.items()):
-            return f"The numbers are those of clipping {words.rstrip(',')}."
-    return ""
+# --- Adagrad ------------------------------------------------------------------------------------------
 
 
 def adagrad_clue(function: Function) -> str:
@@ -305,28 +317,89 @@ def adagrad_clue(function: Function) -> str:
     memory["W"][0] = 0
     before, old, g = params["W"].copy(), memory["W"].copy(), grads["W"].copy()
     function(params, grads, memory, rate)
-    new, step = memory["W"], before - params["W"]
-    if not near(new, old + g**2):
-        if near(new, np.maximum(old, g**2)):
-            return "The memory is the larger of the old memory and the squared gradient, not their sum."
-        design = np.stack([old.ravel(), (g**2).ravel()], axis=1)
-        kept, added = np.linalg.lstsq(design, new.ravel(), rcond=None)[0]
-        fits = near(new.ravel(), design @ [kept, added])
-        return f"The memory is {kept:.4g} of the old memory and {added:.4g} of the squared gradient." if fits else ""
-    right = rate * g / np.sqrt(new + 1e-8)
-    design = np.stack([right.ravel(), before.ravel()], axis=1)
-    part, shrunk = np.linalg.lstsq(design, step.ravel(), rcond=None)[0]
-    if near(step.ravel(), design @ [part, shrunk]) and abs(shrunk) > 1e-9:
-        return f"The step is {part:.4g} of what it should be and {shrunk:.4g} of the parameters: do they decay?"
-    divisor = rate * g / step
-    if not np.isfinite(divisor).all() or (divisor <= 0).any():
+    if not near(memory["W"], old + g**2):
+        return memory_clue(old, g, memory["W"])
+    with np.errstate(all="ignore"):
+        return step_clue(before, before - params["W"], g, memory["W"], rate)
+
+
+def memory_clue(old: Array, g: Array, new: Array) -> str:
+    """How the new memory comes from the old one and the gradient."""
+    if near(new, np.maximum(old, g**2)):
+        return "The memory is the larger of the old memory and the squared gradient, not their sum."
+    (kept, added), fits = fit(new, old, g**2)
+    if fits:
+        return f"The memory is {kept:.4g} of the old memory and {added:.4g} of the squared gradient."
+    if words := power(new - old, g, "g"):
+        return f"What is added to the memory is {words}, not g**2."
+    if (more := steady(new - old - g**2)) is not None:
+        return f"What is added to the memory is g**2 + {more:.4g}, not g**2."
+    if words := power(new, old + g**2, "(memory + g**2)"):
+        return f"The new memory is {words}."
+    i = np.unravel_index(np.abs(new - old - g**2).argmax(), g.shape)
+    whole = f"the new memory is {new[i]:.4g}, not {old[i] + g[i] ** 2:.4g}"
+    return f"Where the old memory is {old[i]:.4g} and g is {g[i]:.4g}, {whole}."
+
+
+def step_clue(before: Array, step: Array, g: Array, memory: Array, rate: float) -> str:
+    """What a step is made of, if not of rate * g over the root of the memory."""
+    right = rate * g / np.sqrt(memory + 1e-8)
+    if near(step, right):
         return ""
-    inside, outside = divisor**2 - new, divisor - np.sqrt(new)
+    (part, shrunk), fits = fit(step, right, before)
+    if fits and abs(shrunk) > 1e-9:
+        return f"The step is {part:.4g} of what it should be and {shrunk:.4g} of the parameters: do they decay?"
+    above = step * np.sqrt(memory + 1e-8)
+    for words, given, expected in (("The steps", step, right), ("What stands over the root", above, rate * g)):
+        cut = np.abs(given) >= np.abs(given).max() * (1 - 1e-9)
+        if 1 < cut.sum() < cut.size and near(given[~cut], expected[~cut]):
+            return f"{words}: right up to {np.abs(given).max():.4g}, and what is larger is cut to that."
+    for words, over in (("", above), (", and 1e-8 is missing", step * np.sqrt(memory))):
+        if made_of := power(over / rate, g, "g"):
+            return f"Over the root of the memory stands {made_of}, not g{words}."
+    if (more := steady(above / rate - g)) is not None:
+        return f"Over the root of the memory stands g + {more:.4g}, not g."
+    divisor = rate * g / step
+    if (same := steady(divisor)) is not None:
+        return f"In every entry the gradient is divided by {same:.4g}, not by the root of its own memory."
+    inside, outside = divisor**2 - memory, divisor - np.sqrt(memory)
     for name, extra in (("under the root", inside), ("beside the root", outside)):
         small = float(np.median(extra))
         if np.abs(extra - small).max() < 1e-9 and abs(small - 1e-8 * (extra is inside)) > 2e-9:
             return f"The gradient is divided by the root of the memory with {small:.3g} in place of 1e-8, {name}."
-    power = np.log(divisor[1:]) / np.log(new[1:])
-    if np.ptp(power) < 1e-4 and abs(power.mean() - 0.5) > 1e-3:
-        return f"The gradient is divided by the memory to the power {power.mean():.3g}, not by its root."
-    return ""
+    exponent = np.log(divisor[1:]) / np.log(memory[1:])
+    if np.ptp(exponent) < 1e-4 and abs(exponent.mean() - 0.5) > 1e-3:
+        return f"The gradient is divided by the memory to the power {exponent.mean():.3g}, not by its root."
+    i = np.unravel_index(np.abs(step - right).argmax(), g.shape)
+    where = f"Where g is {g[i]:.4g} and the memory with it {memory[i]:.4g}"
+    return f"{where}, the step is {step[i]:.4g}, not {right[i]:.4g}."
+
+
+# --- laws that numbers follow -------------------------------------------------------------------------
+
+
+def fit(y: Array, *parts: Array) -> tuple[Array, bool]:
+    """The factors of the parts whose sum is closest to y, and whether it is y."""
+    design = np.stack([part.ravel() for part in parts], axis=1)
+    factors = np.linalg.lstsq(design, y.ravel(), rcond=None)[0]
+    return factors, near(design @ factors, y.ravel())
+
+
+def steady(y: Array) -> float | None:
+    """The number that stands in every entry of y, if there is one."""
+    mean = float(np.mean(y))
+    return mean if np.ptp(y) <= 1e-8 * max(abs(mean), 1) else None
+
+
+def power(y: Array, x: Array, name: str) -> str:
+    """The multiple of a power of x that y is everywhere, in words; empty if it is none."""
+    if not np.isfinite(y).all() or not y.all() or not x.all():
+        return ""
+    (k, c), fits = fit(np.log(np.abs(y)), np.log(np.abs(x)), np.ones(x.shape))
+    odd = (np.sign(y) == np.sign(x)).all()
+    if not fits or not (odd or (y > 0).all()):
+        return ""
+    k, factor = (round(float(number), 6) for number in (k, np.exp(c)))
+    plain = (x > 0).all() or (k % 2 == 1 if odd else k % 2 == 0)
+    base = name if plain else f"sign({name}) |{name}|" if odd else f"|{name}|"
+    return f"{'' if factor == 1 else f'{factor:.6g} '}{base}{'' if k == 1 else f'**{k:g}'}"

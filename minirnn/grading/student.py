@@ -266,18 +266,22 @@ class Student:
         """Stop the process, and whatever it started."""
         if self.process is None:
             return
-        known = self.relatives()
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        known, left, ended = self.relatives(), set(), False
+        with contextlib.suppress(OSError, queue.Empty, subprocess.TimeoutExpired):
             assert self.process.stdin is not None
             self.process.stdin.close()  # it ends by itself, unless it is busy
-            self.process.wait(timeout=0.2)
-            self.left_behind += len(self.relatives(known))
+            end = time.monotonic() + 0.2
+            while time.monotonic() < end and self.frames.get(timeout=0.2):
+                pass  # None: it has ended
+            ended = self.process.wait(timeout=0.2) is not None
+            left = self.relatives(known)
+            self.left_behind += len(left)
         with contextlib.suppress(OSError):
             if hasattr(os, "killpg"):
                 os.killpg(self.process.pid, signal.SIGKILL)
             else:
                 self.process.kill()
-        for process, _ in self.relatives(known):  # those that left the group
+        for process, _ in left if ended else self.relatives(known):  # those that left the group
             with contextlib.suppress(OSError):
                 os.kill(process, signal.SIGKILL)
         self.process.wait()

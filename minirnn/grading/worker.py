@@ -11,6 +11,7 @@ import ast
 import builtins
 import contextlib
 import functools
+import gc
 import inspect
 import io
 import json
@@ -37,7 +38,7 @@ errstate, ndarray, generic, Generator, PCG64 = np.errstate, np.ndarray, np.gener
 fork, waitpid = getattr(os, "fork", None), os.waitpid
 getpid, leave, set_blocking = os.getpid, os._exit, getattr(os, "set_blocking", lambda *_: None)
 read_some, exit_code, modules = os.read, os.waitstatus_to_exitcode, sys.modules
-generators = [PCG64() for _ in range(128)]  # making one asks much of NumPy
+generators = [PCG64(0) for _ in range(128)]  # making one asks much of NumPy
 
 
 # --- values as bytes, on both sides -------------------------------------------------------------------
@@ -186,6 +187,8 @@ def check_arguments(function: Any, name: str, count: int, path: str) -> None:
 def failure(error: BaseException, path: str, name: str) -> dict:
     """One sentence about an exception in the student's file, with its line, the shapes there, and the traceback."""
     file = os.path.basename(path)  # noqa: PTH119
+    while (below := error.__traceback__) and below.tb_next and below.tb_frame.f_code.co_filename != path:
+        error = error.with_traceback(below.tb_next)  # how this file called it is nobody's matter
     frames = [frame for frame in traceback.walk_tb(error.__traceback__) if frame[0].f_code.co_filename == path]
     place = f"{file}, line {frames[-1][1]}, {name}" if frames else f"{file}, {name}"
     if isinstance(error, ArgumentsError):
@@ -227,6 +230,11 @@ def line_of(function: Any) -> int:
     """The line a function begins at, 1 for what is no plain function."""
     line = getattr(getattr(function, "__code__", None), "co_firstlineno", 1)
     return line if isinstance(line, int) else 1
+
+
+def unwritten(function: Any) -> bool:
+    """Whether a function does nothing but raise NotImplementedError."""
+    return getattr(getattr(function, "__code__", None), "co_names", ()) == ("NotImplementedError",)
 
 
 def used_by(function: Any, functions: dict[str, Any]) -> list[str]:
@@ -322,10 +330,11 @@ def main() -> None:
         except BaseException as error:
             reply(number, failure(error, path, name))
 
+    gc.freeze()  # children share what is never collected
     while request := receive():
         if not request[1]:  # the end of what a function is asked
             continue
-        if not fork:
+        if not fork or unwritten(functions[request[1]]):  # that is soon said, and a process takes longer
             respond(*request)
         elif child := fork():
             code = exit_code(waitpid(child, 0)[1])
