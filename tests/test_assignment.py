@@ -91,7 +91,7 @@ def test_stable_means_right_at_large_logits(tmp_path, shift):
         (
             "p = np.exp((logits - logits.max())",
             "p = np.exp(np.clip(logits, -1, 1)",
-            "of the logits 1, 3, -1.5, 2.5, 0 came",
+            "of the logits 1, 2.5, -1.5, 3, 0 came",
         ),
         (") / temperature", ") * temperature", "multiplied by the temperature"),
         ("p=p / p.sum()", "p=np.sort(p)[::-1] / p.sum()", "those of the sorted logits, the largest first"),

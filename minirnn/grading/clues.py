@@ -191,7 +191,7 @@ def forward_clues(cell: str, forward: Function) -> Iterator[str]:
         given, expected = forward(shuffled, x, state)[0], run(params, x, state)[0]
         return np.array([near(g, h) for g, h in zip(given, expected, strict=True)])
 
-    if not near(forward(params, x, state)[0], np.asarray(forward(params, x, state)[0])):
+    if not np.array_equal(*(forward(params, x, state)[0] for _ in range(2)), equal_nan=True):
         yield "Asked the same twice, it answers otherwise: is something random in it, or kept from call to call?"
     fine, gates = right(params, x, state), GATES[cell]
     if fine.all():
@@ -206,7 +206,10 @@ def forward_clues(cell: str, forward: Function) -> Iterator[str]:
             theirs = ", ".join(gates[i] for i in order)
             yield f"It would be right if the rows of the gates came as {theirs}; they come as {', '.join(gates)}."
     if fine[0]:
-        yield f"h is right at t = 0 and wrong from t = {int(np.argmin(fine))} on: how is the state carried on?"
+        given, wrong = forward(params, x, state)[0], np.flatnonzero(~fine).tolist()
+        if not np.any(given[wrong]):
+            yield f"h is zero at t = {str(wrong)[1:-1]} and right elsewhere: are those steps left out?"
+        yield f"h is right at t = 0 and not at t = {wrong[0]}: how is the state carried on, and what depends on t?"
     zero = {name: (params | {name: 0 * p}, x, state) for name, p in params.items()}
     zero |= {"x": (params, 0 * x, state), "h0": (params, x, (0 * state[0], *state[1:]))}
     zero |= {"c0": (params, x, (state[0], 0 * state[1]))} if cell == "lstm" else {}
@@ -278,7 +281,7 @@ def softmax_clue(function: Function) -> str:
 
 def other_softmax(function: Function) -> str:
     """Whether the gradient is that of another temperature, or of targets that are not one and zero."""
-    logits, targets = np.random.default_rng(0).normal(0, 2, (5, 6)), np.array([0, 4, 2, 2, 1, 3])
+    logits, targets = np.random.default_rng(0).normal(0, 2, (5, 6)), np.array([0, 4, 2, 2, 1, 1])
     N, hot = len(targets), np.eye(5)[:, targets]
     given = N * np.asarray(function(logits, targets)[1])
     p = np.exp(logits) / np.exp(logits).sum(axis=0)

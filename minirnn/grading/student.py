@@ -328,8 +328,8 @@ def taken(results: list[Any], given: list[Any], replaced: bool, calls: list[tupl
     """The results of calls, as NumPy's numbers, once what they did to their arguments has been done to ours."""
     if replaced:
         raise StudentError(
-            f"{where}: it puts other arrays into a dict it was given, or takes some out, but the caller has the old "
-            f"ones: write into them, array[...] = new, or make a new dict"
+            f"{where}: it puts other arrays or keys into a dict it was given, or takes some out, but the caller has "
+            f"the old ones: write into them, array[...] = new, or make a new dict"
         )
     for ours, theirs in zip(worker.things_in(calls), given, strict=True):
         if isinstance(ours, np.random.Generator):

@@ -158,11 +158,18 @@ def things_in(value: Any) -> Iterator[Any]:
 def run(function: Any, name: str, calls: list[tuple], times: int, path: str) -> tuple[Any, list[Any], bool]:
     """Call a function with each of the arguments, so many times: its results, what was in its arguments, and whether
     arrays there were replaced."""
-    given = list(things_in(calls))
+    given, keys = list(things_in(calls)), keys_in(calls)
     check_arguments(function, name, len(calls[0]), path)
     with errstate(all="ignore"):
         results = [function(*args) for args in calls for _ in range(times)]
-    return results, given, {id(thing) for thing in things_in(calls)} != {id(thing) for thing in given}
+    others = {id(thing) for thing in things_in(calls)} != {id(thing) for thing in given}
+    return results, given, others or keys_in(calls) != keys
+
+
+def keys_in(value: Any) -> list:
+    """The keys of all dicts in nested tuples, lists and dicts."""
+    branches = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else ()
+    return (list(value) if isinstance(value, dict) else []) + [key for branch in branches for key in keys_in(branch)]
 
 
 class ArgumentsError(Exception):
@@ -220,6 +227,8 @@ def shapes_at(error: BaseException, path: str) -> str:
             if name and not any(isinstance(part, ast.Call) for part in ast.walk(node)):
                 with contextlib.suppress(Exception):  # this is what raised
                     value = eval(name, frame.f_globals, frame.f_locals)
+                    if isinstance(value, dict) and isinstance(error, KeyError):
+                        found[name] = f"{name} has the keys {', '.join(map(repr, value))}"
                     if isinstance(value, ndarray | generic):
                         found[name] = f"{name} is {value.shape if value.ndim else 'a number'}"
     told = [words for name, words in found.items() if not any(other.startswith(f"{name}[") for other in found)]
