@@ -220,8 +220,8 @@ def test_a_page_has_room_for_the_best_known_units(tmp_path, monkeypatch):
     assert (network["reach"]["steps"], network["reach"]["positions"]) == (20, 299)
     known = unpack(network["known"]["r"]).reshape(6, -1)
     assert network["parts"][0]["units"] == network["parts"][1]["units"] + network["parts"][0]["units"][2:]
-    strength = np.abs(known).max(axis=1)
-    assert network["parts"][1]["units"][0] == strength.argmax()
+    above = np.abs(known) - [f["chance"] for f in network["findings"]]
+    assert network["parts"][1]["units"][0] == above.max(axis=1).argmax()
 
 
 def test_a_run_shows_the_text_it_set_aside_and_its_norms(tmp_path, text_file, without_pictures):
@@ -230,7 +230,7 @@ def test_a_run_shows_the_text_it_set_aside_and_its_norms(tmp_path, text_file, wi
     assert main(["inspect", str(tmp_path / "run"), "--out", str(tmp_path / "page.html")]) == 0
     data = data_of(tmp_path / "page.html")
     (network,) = data["networks"]
-    assert network["name"] == "run" and data["source"] == "the text set aside for validation"
+    assert network["name"] == "run" and data["source"] == "the text set aside for validation, 112 characters"
     shown = "".join(data["distinct"][i] for i in unpack(data["text"]).astype(int))
     assert len(shown) == 112 and TEXT.endswith(shown)
     norms, checkpoint = network["norms"], load_checkpoint(tmp_path / "run" / "last.npz")

@@ -366,10 +366,9 @@ def run_inspect(args: argparse.Namespace) -> int:
         print(inspect.coloured(checkpoint.vocab, tokens, values, part, in_colour(args.color)))
         print(f"{part}, unit {unit}{why}: mean {values.mean():.3f}, from {values.min():.3f} to {values.max():.3f}")
         return 0
-    html = inspect.page(named, tokens, source or args.file)
+    html = inspect.page(named, tokens, source or Path(args.file).name)
     inspect.write(Path(args.out), html)
-    counted = named[0][1].vocab.unit + "s" * (len(tokens) != 1)
-    print(f"{args.out}: {len(tokens):,} {counted}, {len(html) / 1e6:.1f} MB; open it in a browser")
+    print(f"{args.out}: {inspect.counted(named[0][1].vocab, tokens)}, {len(html) / 1e6:.1f} MB; open it in a browser")
     return 0
 
 

@@ -62,6 +62,11 @@ def tokens_of(text: str, kind: str, length: int) -> list[str]:
     return tokens
 
 
+def counted(vocab: Vocabulary, tokens: Sequence[str]) -> str:
+    """How many tokens, with their unit."""
+    return f"{len(tokens):,} {vocab.unit}{'s' * (len(tokens) != 1)}"
+
+
 def encode(vocab: Vocabulary, tokens: Sequence[str]) -> Array:
     """The ids of tokens, as :meth:`Vocabulary.encode` gives them for a text."""
     return vocab.encode("".join(tokens) if vocab.kind == "chars" else " ".join(tokens))
@@ -118,7 +123,7 @@ def network(name: str, checkpoint: Checkpoint, tokens: list[str], share: float =
         "best": {"n": best.shape[1], "ids": pack(best, "i4"), "p": pack(p_best, "u2", 1 / 65535)},
         "surprisal": pack(nats, "u2", 0.001),
         "rank": pack(ranks, "i4"),
-        "parts": parts(traces, known, config.hidden_size, share * BYTES),
+        "parts": parts(traces, np.abs(known) - [f["chance"] for f in findings], config.hidden_size, share * BYTES),
         "findings": findings,
         "known": {"U": len(known), "F": len(findings), "r": pack(known, "i1", 1 / 127)},
         # Decades, from 1e-10 on; 0 is nothing.
@@ -165,10 +170,10 @@ def states(traces: dict[str, Array]) -> Array:
     return np.concatenate([a for name, a in traces.items() if name.endswith(STATES)], axis=1)
 
 
-def parts(traces: dict[str, Array], known: Array, H: int, limit: float) -> list[dict[str, Any]]:
+def parts(traces: dict[str, Array], above: Array, H: int, limit: float) -> list[dict[str, Any]]:
     """Every state and gate: of the states as many units as the page has room for, of the gates what is left.
 
-    The units that are best known come first, so that it is the others that are left out.
+    Those that with some property are most ``above`` chance (U, F) come first: it is the others that are left out.
     """
     T = len(next(iter(traces.values())))
     is_state = [name.endswith(STATES) for name in traces]
@@ -178,7 +183,7 @@ def parts(traces: dict[str, Array], known: Array, H: int, limit: float) -> list[
     start, order = 0, np.arange(H)
     for (name, values), state in zip(traces.items(), is_state, strict=True):
         if state:
-            strength = np.abs(known[start : start + H]).max(axis=1, initial=0)
+            strength = above[start : start + H].max(axis=1, initial=-1)
             start += H
         if name.endswith("h"):
             order = np.argsort(-strength, kind="stable")
@@ -225,7 +230,7 @@ def page(named: Sequence[tuple[str, Checkpoint]], tokens: list[str], source: str
     distinct = sorted(set(tokens))
     numbers = {token: i for i, token in enumerate(distinct)}
     data = {
-        "source": source,
+        "source": f"{source}, {counted(vocab, tokens)}",
         "unit": vocab.unit,
         "distinct": distinct,
         "text": pack(np.array([numbers[token] for token in tokens]), "i4"),
@@ -281,7 +286,8 @@ def choose(
         found, known = probes.find(values, probes.properties(tokens), np.random.default_rng(0))
         unit, why = 0, f" (nothing can be found in {len(tokens)} tokens)"
         if known.size:
-            unit, f = (int(i) for i in np.unravel_index(np.abs(known).argmax(), known.shape))
+            above = np.abs(known) - [f.chance for f in found]
+            unit, f = (int(i) for i in np.unravel_index(above.argmax(), above.shape))
             why = f", goes best with {found[f].name!r} (r {known[unit, f]:.2f}, chance {found[f].chance:.2f})"
     if unit >= values.shape[1]:
         raise ValueError(f"{part} has the units 0 to {values.shape[1] - 1}, there is no {unit}")
@@ -295,15 +301,16 @@ def coloured(vocab: Vocabulary, tokens: list[str], values: Array, part: str, col
     out, bars = [], ""
     for piece, value in zip(vocab.spaced(tokens), scaled, strict=True):
         code = COLOURS[min(len(COLOURS) - 1, int((value + 1) / 2 * len(COLOURS)))]
-        if piece == "\n":
-            out.append(
-                f"\033[{code}m↵\033[0m\n" if colour and code else "\n" + (f"{bars}\n" if bars and not colour else "")
-            )
+        if colour:
+            end = "\n" if piece == "\n" else ""
+            out.append(f"\033[{code}m{'↵' if end else piece}\033[0m{end}" if code else piece)
+        elif piece == "\n":
+            out.append(f"\n{bars}\n" if bars else "\n")
             bars = ""
-            continue
-        out.append(f"\033[{code}m{piece}\033[0m" if colour and code else piece)
-        bars += BLOCKS[min(len(BLOCKS) - 1, int((value + 1) / 2 * len(BLOCKS)))] * columns(piece)
-    return "".join(out) + ("" if colour or not bars else f"\n{bars}")
+        else:
+            out.append(piece)
+            bars += BLOCKS[min(len(BLOCKS) - 1, int((value + 1) / 2 * len(BLOCKS)))] * columns(piece)
+    return "".join(out) + (f"\n{bars}" if bars else "")
 
 
 def columns(piece: str) -> int:

@@ -2,8 +2,9 @@
 
 Whoever looks at hundreds of units for one that goes with a property will find one. So the first half of the text
 chooses the unit, the second half says how well it does, and all of it is done again with the text shifted against the
-states, a hundred times: that keeps the rhythm of both and takes away the meaning. Nothing is claimed that is not better
-than the best of all units at all the hundred.
+states, a hundred times: that keeps the rhythm of both and takes away the meaning. (Shuffled text would lose the rhythm
+too, and so be beaten by any slow unit beside any slow property.) Nothing is claimed that is not better than the best of
+all units at all the hundred.
 """
 
 import re
@@ -118,7 +119,7 @@ def standard(a: Array) -> Array:
 
 
 def find(units: Array, given: dict[str, Array], rng: np.random.Generator) -> tuple[list[Finding], Array]:
-    """Look for what ``units`` (T, U) know of the properties given, those that are known best first.
+    """Look for what ``units`` (T, U) know of the properties given, those that are claimed first, then those known best.
 
     Returns the findings, and the correlation of every unit with every finding's property on the second half (U, F).
     Properties that hardly vary in either half are left out, and of a text of less than 200 tokens nothing is said.
@@ -144,7 +145,7 @@ def find(units: Array, given: dict[str, Array], rng: np.random.Generator) -> tup
         chance = float(np.abs(r[:, 1:]).max()), float(np.abs(probe[1:]).max())
         finding = Finding(name, chosen, float(r[chosen, 0]), chance[0], float(probe[0]), chance[1])
         found.append((finding, r[:, 0]))
-    found.sort(key=lambda pair: -abs(pair[0].r))
+    found.sort(key=lambda pair: (not pair[0].claimed, -abs(pair[0].r)))
     return [f for f, _ in found], np.array([r for _, r in found]).reshape(-1, units.shape[1]).T
 
 

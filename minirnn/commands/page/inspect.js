@@ -8,6 +8,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const text = Array.from(unpack(data.text).stored, (number) => data.distinct[number]);
 const SURPRISING = data.unit === "word" ? 12 : 6; // nats at which a colour or a bar can rise no more
 const views = [];
+const RIGHT_TO_LEFT = /^\P{L}*[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/u.test(text.join("")); // its first letter is
 let place = 0; // the token at which we are
 
 function unpack(packed) {
@@ -31,6 +32,7 @@ const NAMES = { " ": "space", "\n": "line end", "<eos>": "line end", "\t": "tab"
 const spoken = (token) => (NAMES[token] ? make("span", { role: "img", "aria-label": NAMES[token] }, visible(token)) : token);
 const visible = (token) => (isEnd(token) ? "↵" : token === " " ? "␣" : token === "\t" ? "⇥" : token);
 const signed = (value, digits = 2) => (value < 0 ? "−" : "") + Math.abs(value).toFixed(digits);
+const figure = (value) => (value >= 0.01 && value < 1e4 ? String(+value.toPrecision(2)) : value.toExponential(0));
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const level = (value) => clamp(Math.round(10 + 10 * value), 0, 20); // of a value in -1 ... 1
 
@@ -82,13 +84,16 @@ function view(network, index) {
     box.addEventListener("pointerover", (event) => forecast(placeOf(event) ?? place));
     box.addEventListener("pointerleave", () => forecast(place));
     box.addEventListener("click", (event) => { const t = placeOf(event); if (t !== undefined) moveTo(t); });
-    box.addEventListener("keydown", (event) => {
-      const steps = { ArrowLeft: -1, ArrowRight: 1, Home: -text.length, End: text.length }[event.key];
-      const units = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-      if (steps) moveTo(clamp(place + steps, 0, text.length - 1), true);
-      if (units) next(units);
-      if (steps || units) event.preventDefault();
-    });
+    for (const one of [box, find(".strip")]) one.addEventListener("keydown", goThrough);
+  }
+
+  function goThrough(event) {
+    const right = RIGHT_TO_LEFT ? -1 : 1;
+    const steps = { ArrowLeft: -right, ArrowRight: right, Home: -text.length, End: text.length }[event.key];
+    const units = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    if (steps) moveTo(clamp(place + steps, 0, text.length - 1), true);
+    if (units) next(units);
+    if (steps || units) event.preventDefault();
   }
 
   const placeOf = (event) => (event.target.closest(".block > span") ?? {}).place;
@@ -122,10 +127,14 @@ function view(network, index) {
   function reachLevel(s) {
     const k = place - s;
     if (place >= network.reach.positions || k < 0 || k >= network.reach.steps) return 10;
-    let most = 0;
-    for (let i = 0; i < network.reach.steps; i++) most = Math.max(most, reachAt(place, i));
-    const below = (most - reachAt(place, k)) / 20; // decades below the most
-    return reachAt(place, k) ? level(1 - below / 4) < 10 ? 10 : level(1 - below / 4) : 10;
+    const below = (reachAt(place, strongest(place, 1)[0]) - reachAt(place, k)) / 20; // decades below the most
+    return reachAt(place, k) ? Math.max(10, level(1 - below / 4)) : 10;
+  }
+
+  function strongest(t, count = 3) { // the steps back on which the prediction after t depends most
+    if (t >= network.reach.positions) return [];
+    const back = Array.from({ length: Math.min(t + 1, network.reach.steps) }, (_, k) => k).filter((k) => reachAt(t, k));
+    return back.sort((a, b) => reachAt(t, b) - reachAt(t, a)).slice(0, count);
   }
 
   function medianReach() { // over all places that have so many steps before them
@@ -145,9 +154,9 @@ function view(network, index) {
       series.unshift({ name: `after “${visible(text[place])}” at ${place}`, x, y, colour: 4, dash: 0 });
     }
     box.replaceChildren(lines(series, "steps earlier", box.clientWidth));
-    if (place >= positions) box.append(make("p", { class: "note" }, positions
-      ? `Computed for the first ${positions.toLocaleString("en")} places; go there to see one.`
-      : "A single token predicts nothing that came."));
+    if (place >= positions) box.append(make("p", { class: "note" }, place === text.length - 1
+      ? "Here the text ends: what was predicted did not come."
+      : `Computed for the first ${positions.toLocaleString("en")} places; go there to see one.`));
     else if (steps < 64) box.append(make("p", { class: "note" },
       `A large network is followed for ${steps} steps only; with a shorter text (--length) for up to 64.`));
   }
@@ -183,7 +192,7 @@ function view(network, index) {
 
   function choose(number) {
     unit = number;
-    if (mode !== "unit") setMode("unit");
+    if (mode !== "unit") for (const one of views) one.setMode("unit"); // to be compared
     const box = find(".units"), before = box.querySelector("[aria-selected=true]");
     before?.setAttribute("aria-selected", "false");
     const option = [...box.children].find((one) => one.unit === number);
@@ -193,8 +202,8 @@ function view(network, index) {
     const below = option.offsetTop + option.offsetHeight - box.offsetTop - box.clientHeight;
     if (below > box.scrollTop) box.scrollTop = below;
     paint();
-    forecast(place);
-    later(() => { drawHeat(); drawHistograms(); });
+    tellValue(place); // not the forecast, which is the same and would be read aloud again
+    later(() => { drawHeat(); drawSpread(); });
   }
 
   function next(steps) {
@@ -230,7 +239,16 @@ function view(network, index) {
     content.push(came === undefined ? make("p", {}, "Here the text ends.")
       : make("p", {}, "There came ", make("kbd", { class: "came" }, spoken(came)),
         `: ${surprisal.at(t).toFixed(2)} nats, its guess number ${rank.stored[t]}.`));
+    const back = strongest(t);
+    if (back.length) {
+      const said = back.flatMap((k) => [make("kbd", {}, spoken(text[t - k])), `\u00a0${k}\u00a0back (${figure(normOf(reachAt(t, k)))}), `]);
+      content.push(make("p", { class: "most" }, "This loss depends most (size of the gradient) on ", ...said.slice(0, -1), said.at(-1).replace(/, $/, ".")));
+    }
     box.replaceChildren(...content);
+    tellValue(t);
+  }
+
+  function tellValue(t) {
     find(".value").textContent = `${part.name}, unit ${unit}: ${signed(value(t))}`;
   }
 
@@ -271,7 +289,10 @@ function view(network, index) {
       }
     });
     pen.putImageData(image, 0, 0);
-    const shown = `${rows.length} units of ${part.name} over the ${data.unit}s ${from} to ${from + width - 1}`;
+    const here = part.units.map((number, row) => [number, value(place, part, row)]);
+    const most = here.sort((a, b) => Math.abs(b[1]) - Math.abs(a[1])).slice(0, 3).map(([number, v]) => `${number} (${signed(v)})`);
+    const shown = `${rows.length} units of ${part.name} over the ${data.unit}s ${from} to ${from + width - 1}; ` +
+      `at ${place} the strongest ${most.length > 1 ? "are" : "is"} ${most.join(", ")}`;
     canvas.setAttribute("aria-label", shown);
     find(".window").textContent = `Here: ${shown}.`;
     const across = find(".across").style, down = find(".down").style, y = rows.indexOf(unit);
@@ -281,8 +302,15 @@ function view(network, index) {
     down.width = `${100 / width}%`;
   }
 
-  function histogram(counts) {
-    const picture = make("svg", { class: "small", viewBox: "0 0 128 34", "aria-hidden": "true" }), most = Math.max(...counts, 1);
+  function histogram(counts, low, high) {
+    const edge = (i) => signed(low + ((high - low) * i) / counts.length), total = counts.reduce((a, b) => a + b);
+    const within = (share) => { // the bin up to which there is such a share of all
+      let sum = 0;
+      return counts.findIndex((count) => (sum += count) >= share * total);
+    };
+    const most = Math.max(...counts, 1), top = counts.indexOf(most);
+    const said = `most often ${edge(top)} to ${edge(top + 1)}; half of them ${edge(within(0.25))} to ${edge(within(0.75) + 1)}`;
+    const picture = make("svg", { class: "small", viewBox: "0 0 128 34", role: "img", "aria-label": said });
     counts.forEach((count, i) => {
       const height = (32 * count) / most;
       picture.append(make("rect", { x: 4 * i, y: 33 - height, width: 3.4, height }));
@@ -291,29 +319,36 @@ function view(network, index) {
     return picture;
   }
 
-  function drawHistograms() {
-    const head = make("tr", {}, ...["", "all units", "saturated low", "high", "mean", `unit ${unit}`, "mean"]
+  function spread(one) { // of the chosen unit in a part: its histogram and its mean
+    const row = one.units.indexOf(unit), counts = new Array(32).fill(0);
+    if (row < 0) return ["not in this page", ""];
+    let sum = 0;
+    for (let t = 0; t < text.length; t++) {
+      const v = value(t, one, row);
+      counts[clamp(Math.floor((32 * (v - one.low)) / (one.high - one.low)), 0, 31)] += 1;
+      sum += v;
+    }
+    return [histogram(counts, one.low, one.high), signed(sum / text.length)];
+  }
+
+  function drawHistograms() { // what is of the chosen unit is left to drawSpread, so that a button keeps the focus
+    const head = make("tr", {}, ...["part", "all units", "saturated low", "high", "mean", "", "mean"]
       .map((name) => make("th", { scope: "col" }, name)));
-    const percent = (share) => `${(100 * share).toFixed(0)} %`;
+    const number = (said) => make("td", { class: "number" }, said);
+    const percent = (share) => number(`${(100 * share).toFixed(0)} %`);
     const rows = parts.map((one) => {
-      const row = one.units.indexOf(unit), counts = new Array(32).fill(0);
-      let sum = 0;
-      if (row >= 0) {
-        for (let t = 0; t < text.length; t++) {
-          const v = one.values.at(row * text.length + t);
-          counts[clamp(Math.floor((32 * (v - one.low)) / (one.high - one.low)), 0, 31)] += 1;
-          sum += v;
-        }
-      }
       const button = make("button", { type: "button" }, one.name);
       button.addEventListener("click", () => setPart(one.name));
-      return make("tr", {}, make("td", {}, button), make("td", {}, histogram(one.histogram)),
-        make("td", { class: "number" }, percent(one.saturated[0])), make("td", { class: "number" }, percent(one.saturated[1])),
-        make("td", { class: "number" }, signed(one.mean)),
-        make("td", {}, row < 0 ? "not in this page" : histogram(counts)),
-        make("td", { class: "number" }, row < 0 ? "" : signed(sum / text.length)));
+      return make("tr", {}, make("th", { scope: "row" }, button), make("td", {}, histogram(one.histogram, one.low, one.high)),
+        percent(one.saturated[0]), percent(one.saturated[1]), number(signed(one.mean)), make("td"), number(""));
     });
-    find(".histograms").replaceChildren(make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
+    find(".histograms").append(make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
+  }
+
+  function drawSpread() {
+    const [head, ...rows] = root.querySelectorAll(".histograms tr");
+    head.cells[5].textContent = `unit ${unit}`;
+    rows.forEach((row, i) => spread(parts[i]).forEach((content, n) => row.cells[5 + n].replaceChildren(content)));
   }
 
   function drawFindings() {
@@ -323,9 +358,10 @@ function view(network, index) {
       return;
     }
     box.append(make("p", { class: "note" }, "Correlations on the second half of the text, of the unit that the first half " +
-      "chose, and of a linear probe of all units that was fitted there. The mark is chance: the most that any unit, or a " +
-      "probe, reached on text shifted against the states, a hundred times. Beside it an untrained network of the same shape: " +
-      "what it reaches, too, the network did not have to learn."));
+      "chose, and of a linear probe of all units that was fitted there. Chance, the mark, is the most that any unit, or a " +
+      "probe, reached on text shifted against the states, a hundred times: that keeps the rhythm of both, which shuffled " +
+      "text would lose, and so is harder to beat. Beside it an untrained network of the same shape: what it reaches, too, " +
+      "the network did not have to learn."));
     const head = make("tr", {}, ...["property", "unit", "goes with it", "chance", "untrained", "all units together", "chance", "untrained"]
       .map((name) => make("th", { scope: "col" }, name)));
     const bar = (r, chance) => {
@@ -370,12 +406,14 @@ function view(network, index) {
 
   function arrive(t, scroll) {
     forecast(t);
+    find(".strip").setAttribute("aria-valuenow", t);
+    find(".strip").setAttribute("aria-valuetext", `${NAMES[text[t]] ?? text[t]}, ${data.unit} ${t}`);
     if (mode === "reach") paint();
     if (scroll) {
       const box = find(".text"), top = spans[t].offsetTop - box.offsetTop;
       if (top < box.scrollTop || top > box.scrollTop + box.clientHeight - 40) box.scrollTop = top - box.clientHeight / 2;
     }
-    later(() => { drawStrip(); drawHeat(); drawReach(); drawHistograms(); });
+    later(() => { drawStrip(); drawHeat(); drawReach(); drawSpread(); });
   }
 
   function start() {
@@ -412,10 +450,13 @@ function view(network, index) {
       moveTo(clamp(Math.round(((text.length - 1) * (event.clientX - box.left)) / box.width), 0, text.length - 1), true);
     });
     const all = Array.from(surprisal.stored, (one) => one * surprisal.scale);
-    const said = all.length ? `, mean ${(all.reduce((a, b) => a + b) / all.length).toFixed(2)}, at most ${Math.max(...all).toFixed(1)} nats` : "";
-    find(".strip").setAttribute("aria-label", `Surprisal over the whole text${said}`);
+    const most = all.reduce((best, nats, t) => (nats > all[best] ? t : best), 0);
+    const said = all.length ? `, mean ${(all.reduce((a, b) => a + b) / all.length).toFixed(2)} nats, most ${all[most].toFixed(1)} after ${data.unit} ${most}` : "";
+    find(".strip").setAttribute("aria-label", `Place in the text. Surprisal over all of it${said}`);
+    find(".strip").setAttribute("aria-valuemax", text.length - 1);
     write();
     drawFindings();
+    drawHistograms();
     const first = network.findings.find((f) => f.claimed && f.part === part.name && part.units.includes(f.unit));
     if (first) unit = first.unit;
     setPart(part.name);
@@ -427,9 +468,15 @@ function view(network, index) {
 
 // --- a chart of lines, on a logarithmic scale ----------------------------------------------------------
 
+function ends(x, y) { // a line in words: where it begins, its middle, where it ends
+  const there = x.map((_, i) => i).filter((i) => y[i] !== null && y[i] > 0), n = there.length - 1;
+  return [...new Set([there[0], there[n >> 1], there[n]])].map((i) => (n < 0 ? "nothing" : `${figure(y[i])} at ${x[i]}`)).join(", ");
+}
+
 function lines(series, xLabel, width) {
   const W = Math.max(280, width), H = 240, left = 46, bottom = 34, top = 8;
-  const picture = make("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${series.map((s) => s.name).join(", ")} over ${xLabel}` });
+  const said = series.map(({ name, x, y }) => `${name}: ${ends(x, y)}`).join("; ");
+  const picture = make("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `By ${xLabel}. ${said}` });
   const fits = (y) => y !== null && y > 0;
   const ys = series.flatMap((s) => s.y.filter(fits)).map(Math.log10), xs = series.flatMap((s) => s.x);
   if (!ys.length) return make("p", { class: "note" }, "There is nothing to draw.");
