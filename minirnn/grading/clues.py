@@ -191,7 +191,8 @@ def forward_clues(cell: str, forward: Function) -> Iterator[str]:
         given, expected = forward(shuffled, x, state)[0], run(params, x, state)[0]
         return np.array([near(g, h) for g, h in zip(given, expected, strict=True)])
 
-    if not np.array_equal(*(forward(params, x, state)[0] for _ in range(2)), equal_nan=True):
+    first, second = (forward(params, x, state)[0] for _ in range(2))
+    if not np.array_equal(first, second, equal_nan=True):
         yield "Asked the same twice, it answers otherwise: is something random in it, or kept from call to call?"
     fine, gates = right(params, x, state), GATES[cell]
     if fine.all():
