@@ -415,7 +415,7 @@ EDITS = [
     ("clip_norm", "limit / norm", "6.5 / norm", "scaled", None),
     ("clip_norm", "if norm > limit:", "if True:", "untouched", "scaled up"),
     ("clip_norm", "return norm", "return min(norm, limit)", "norm", "after clipping is returned"),
-    ("adagrad_step", "learning_rate * g", "0.1 * g", "params", None),
+    ("adagrad_step", "learning_rate * g", "0.1 * g", "params", "the learning rate is 0.1"),
     ("adagrad_step", "memory[name] +=", "memory[name][...] =", "memory params", "assigned instead"),
     ("adagrad_step", "for name, g in grads.items():", "for name, g in grads.items():\n        g *= 2", "ALL", None),
     ("sample_token", ") / temperature", ") * temperature", "temperature", None),
