@@ -404,6 +404,8 @@ def power(y: Array, x: Array, name: str) -> str:
     if not fits or not (odd or (y > 0).all()):
         return ""
     k, factor = (round(float(number), 6) for number in (k, np.exp(c)))
+    if k == 0:  # y does not depend on x here, and what it depends on is not known
+        return ""
     plain = (x > 0).all() or (k % 2 == 1 if odd else k % 2 == 0)
     base = name if plain else f"sign({name}) |{name}|" if odd else f"|{name}|"
     return f"{'' if factor == 1 else f'{factor:.6g} '}{base}{'' if k == 1 else f'**{k:g}'}"
