@@ -116,6 +116,26 @@ def test_a_small_number_beside_the_norm_loses_no_points(tmp_path):
     assert lost(judged(tmp_path, "clip_norm", "limit / norm", "limit / (norm + 1e-2)")) == {"scaled"}
 
 
+@pytest.mark.parametrize(
+    ("function", "right", "wrong", "words"),
+    [
+        ("clip_norm", "return norm", "return norm if norm > limit else None", "must be a number, got None"),
+        ("adagrad_step", "name, g in grads.items()", "name, g in zip(params, grads.values())", "entries are wrong"),
+        ("adagrad_step", "memory[name] += g**2", "g = np.clip(g, -5, 5); memory[name] += g**2", "entries are wrong"),
+        ("adagrad_step", "learning_rate * g /", "np.minimum(learning_rate, 1) * g /", "entries are wrong"),
+        ("adagrad_step", "in grads.items()", "in ((n, g) for n, g in grads.items() if n != 'bh')", "bh"),
+        ("sample_token", "if temperature == 0:", "if temperature < 0.1:", "at temperature 0.0001"),
+        ("sample_token", "if temperature == 0:", "temperature = max(temperature, 0.1)\n    if temperature == 0:",
+         "at temperature 0 the most probable id must come, always"),
+        ("rnn_forward", "np.stack(hs[1:]), (h,)", "np.stack(hs[1:]).astype(float), (h,)", "asked in float32"),
+        ("rnn_forward", "Wxh, Whh, bh =", "params['H'] = 1; Wxh, Whh, bh =", "puts other arrays or keys into a dict"),
+    ],
+)  # fmt: skip
+def test_what_only_some_problems_show_is_noticed(tmp_path, function, right, wrong, words):
+    results = judged(tmp_path, function, right, wrong)
+    assert lost(results) and words in told(results)
+
+
 def test_buffers_of_integers_and_of_float32_are_told_apart(tmp_path):
     whole = judged(tmp_path, "rnn_forward", "np.stack(hs[1:])", "np.stack(hs[1:]).astype(int)")
     single = judged(tmp_path, "rnn_forward", "np.stack(hs[1:])", "np.stack(hs[1:]).astype('f')")
